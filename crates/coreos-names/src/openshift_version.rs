@@ -1,0 +1,153 @@
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+use semver::{Prerelease, Version};
+
+/// An OpenShift version: a whole one (`4.18.52`, `4.20.0-ec.1`) or just its minor stream (`4.18`).
+///
+/// A `-multi` suffix says something about the payload, not about the version, and is dropped on reading. Versions
+/// order as semantic versions do; a minor stream orders as its `.0`, before the whole version of that number.
+#[derive(Clone, Debug)]
+pub struct OpenshiftVersion {
+    version: Version,
+    whole: bool,
+}
+
+impl OpenshiftVersion {
+    /// The first release whose payload carries an ISO this service can use.
+    pub const FIRST_WITH_ISO: (u64, u64) = (4, 11);
+
+    /// The first number, 4 in `4.18.52`.
+    pub fn major(&self) -> u64 {
+        self.version.major
+    }
+
+    /// The second number, 18 in `4.18.52`.
+    pub fn minor(&self) -> u64 {
+        self.version.minor
+    }
+
+    /// The minor stream, `4.18` of `4.18.52`.
+    #[must_use]
+    pub fn minor_stream(&self) -> Self {
+        Self { version: Version::new(self.version.major, self.version.minor, 0), whole: false }
+    }
+
+    /// Whether releases of this minor stream carry the live ISO in their payload.
+    pub fn payload_has_iso(&self) -> bool {
+        (self.major(), self.minor()) >= Self::FIRST_WITH_ISO
+    }
+}
+
+impl fmt::Display for OpenshiftVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.whole {
+            self.version.fmt(f)
+        } else {
+            f.pad(&format!("{}.{}", self.version.major, self.version.minor))
+        }
+    }
+}
+
+/// The text is not an OpenShift version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid OpenShift version {0:?}: expected something like 4.18, 4.18.52 or 4.20.0-ec.1")]
+pub struct InvalidOpenshiftVersion(pub String);
+
+impl FromStr for OpenshiftVersion {
+    type Err = InvalidOpenshiftVersion;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOpenshiftVersion> {
+        const LONGEST: usize = 128;
+        let invalid = || InvalidOpenshiftVersion(text.chars().take(LONGEST).collect());
+        if text.len() > LONGEST {
+            return Err(invalid());
+        }
+        let bare = text.strip_suffix("-multi").unwrap_or(text);
+        if bare.bytes().filter(|&byte| byte == b'.').count() == 1 {
+            let Version { major, minor, .. } =
+                Version::parse(&format!("{bare}.0")).map_err(|_| invalid()).and_then(|version| {
+                    if version.pre == Prerelease::EMPTY { Ok(version) } else { Err(invalid()) }
+                })?;
+            return Ok(Self { version: Version::new(major, minor, 0), whole: false });
+        }
+        let version = Version::parse(bare).map_err(|_| invalid())?;
+        Ok(Self { version, whole: true })
+    }
+}
+
+impl Ord for OpenshiftVersion {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.version.cmp(&other.version).then(self.whole.cmp(&other.whole))
+    }
+}
+
+impl PartialOrd for OpenshiftVersion {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for OpenshiftVersion {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for OpenshiftVersion {}
+
+impl Hash for OpenshiftVersion {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.version, self.whole).hash(state);
+    }
+}
+
+crate::serde_as_text!(OpenshiftVersion);
+
+#[cfg(test)]
+mod tests {
+    use super::OpenshiftVersion;
+
+    fn version(text: &str) -> OpenshiftVersion {
+        text.parse().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn versions_found_in_the_field_are_read() {
+        for (text, shown) in [
+            ("4.18", "4.18"),
+            ("5.0-multi", "5.0"),
+            ("4.11.0-multi", "4.11.0"),
+            ("4.14.71", "4.14.71"),
+            ("5.0.0-ec.5-multi", "5.0.0-ec.5"),
+            ("4.20.0-okd-scos.ec.10", "4.20.0-okd-scos.ec.10"),
+            ("4.16.0-0.okd", "4.16.0-0.okd"),
+            ("4.19.0-0.nightly-2025-01-02-030405", "4.19.0-0.nightly-2025-01-02-030405"),
+        ] {
+            assert_eq!(version(text).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn other_text_is_refused() {
+        for text in ["", "4", "v4.18", "4.18.", "4.x", "4.18-ec.1", " 4.18", "../4.18.0", "4.18.0/x"] {
+            assert!(text.parse::<OpenshiftVersion>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn versions_order_by_age() {
+        let ordered = ["4.9", "4.18.0-ec.1", "4.18.0-rc.2", "4.18", "4.18.0", "4.18.9", "4.18.52", "5.0"];
+        assert!(ordered.map(version).is_sorted());
+    }
+
+    #[test]
+    fn the_iso_came_into_the_payload_with_4_11() {
+        assert!(!version("4.10.67").payload_has_iso());
+        assert!(version("4.11.0").payload_has_iso());
+        assert!(version("5.0").payload_has_iso());
+        assert_eq!(version("4.18.52").minor_stream(), version("4.18"));
+    }
+}

@@ -1,0 +1,1 @@
+//! What is on disk, its state, and who holds it.

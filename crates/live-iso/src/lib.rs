@@ -1,0 +1,1 @@
+//! The CoreOS live ISO format: where things are in it, and how a customised image is planned.

@@ -1,0 +1,1 @@
+//! A pull-only OCI registry client whose every byte is verified.

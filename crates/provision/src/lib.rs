@@ -1,0 +1,1 @@
+//! Desired images become images in the store.

@@ -1,0 +1,1 @@
+//! OpenShift release payloads, and the CoreOS live ISO inside them.
