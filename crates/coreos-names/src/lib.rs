@@ -7,12 +7,14 @@ mod image_kind;
 mod openshift_version;
 mod os_build;
 mod sha256;
+mod with_causes;
 
 pub use arch::{Arch, UnknownArch};
 pub use image_kind::{ImageKind, UnknownImageKind};
 pub use openshift_version::{InvalidOpenshiftVersion, OpenshiftVersion};
 pub use os_build::{InvalidOsBuild, OsBuild};
 pub use sha256::{InvalidSha256, Sha256};
+pub use with_causes::WithCauses;
 
 /// Writes a type as its `Display` text and reads it back through `FromStr`.
 macro_rules! serde_as_text {

@@ -1,1 +1,47 @@
 //! The CoreOS live ISO format: where things are in it, and how a customised image is planned.
+//!
+//! An ISO is read once, through positioned reads, into a [`Layout`]. From then on every artifact of it is a [`Plan`]: a
+//! sequence of segments that are either bytes of the ISO or bytes made here, of which any range can be had. Nothing in
+//! this crate waits, logs, or knows of networks and clocks; and nothing trusts the bytes it reads.
+//!
+//! ```
+//! use live_iso::{Artifact, Customization, Error, IgnitionArchive, Layout, Plan, ReadAt};
+//!
+//! fn discovery_iso<R: ReadAt>(iso: &R) -> Result<Plan, Box<dyn std::error::Error>> {
+//!     let layout = Layout::read(iso)?;
+//!     let ignition = IgnitionArchive::new(br#"{"ignition":{"version":"3.4.0"}}"#)?;
+//!     let customization = Customization { ignition: Some(ignition), ..Customization::default() };
+//!     Ok(layout.plan(Artifact::FullIso, &customization)?)
+//! }
+//!
+//! let refused = discovery_iso(&b"no ISO".to_vec()).unwrap_err();
+//! assert!(matches!(refused.downcast_ref(), Some(Error::NotIso9660)));
+//! ```
+
+mod cpio;
+mod customization;
+mod embedded;
+mod error;
+mod extent;
+mod ignition;
+mod initramfs;
+mod kargs;
+mod layout;
+mod plan;
+mod read_at;
+mod volume;
+
+pub use customization::{Artifact, Customization};
+pub use embedded::{Embedded, EmbeddedKernelArguments, embedded};
+pub use error::{Error, PlanError};
+pub use extent::Extent;
+pub use ignition::IgnitionArchive;
+pub use initramfs::{EmbeddedFile, unpack};
+pub use kargs::KernelArguments;
+pub use layout::{
+    Distribution, Generation, IgnitionArea, IgnitionAreaSource, KernelArgumentArea, KernelArgumentAreas,
+    Layout,
+};
+pub use plan::{Plan, Segment};
+pub use read_at::ReadAt;
+pub use volume::{File, Volume};

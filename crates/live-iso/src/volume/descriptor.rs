@@ -1,0 +1,73 @@
+//! Volume descriptors: one block each, from block 16 to a terminator.
+
+use std::time::SystemTime;
+
+use super::record::Record;
+use super::{BLOCK, date, field};
+use crate::read_at::Source;
+use crate::{Error, Extent, ReadAt};
+
+/// The first 16 blocks, the system area, belong to boot code and partition tables.
+const FIRST_DESCRIPTOR: u64 = 16;
+/// Real volumes have four or five.
+const DESCRIPTORS_MAX: u64 = 64;
+
+const IDENTIFIER: &[u8] = b"CD001";
+const BOOT_RECORD: u8 = 0;
+const PRIMARY: u8 = 1;
+const TERMINATOR: u8 = 255;
+const EL_TORITO: &[u8] = b"EL TORITO SPECIFICATION";
+
+/// What the descriptors of a volume say.
+#[derive(Debug)]
+pub(super) struct Descriptors {
+    pub(super) volume_id: String,
+    pub(super) volume_set_id: String,
+    pub(super) space_size: u64,
+    pub(super) created: Option<SystemTime>,
+    pub(super) root: Extent,
+    pub(super) has_boot_catalog: bool,
+}
+
+impl Descriptors {
+    pub(super) fn read<R: ReadAt + ?Sized>(source: &Source<'_, R>) -> Result<Self, Error> {
+        let mut primary = None;
+        let mut has_boot_catalog = false;
+        for number in 0..DESCRIPTORS_MAX {
+            let extent = Extent { offset: (FIRST_DESCRIPTOR + number) * BLOCK, len: BLOCK };
+            if number == 0 && extent.end() > Some(source.size()) {
+                return Err(Error::NotIso9660);
+            }
+            let block = source.read(format_args!("volume descriptor {number}"), extent, BLOCK)?;
+            if block.get(1..6) != Some(IDENTIFIER) {
+                break;
+            }
+            match block.first().copied() {
+                Some(BOOT_RECORD) => has_boot_catalog |= block.get(7..30) == Some(EL_TORITO),
+                Some(PRIMARY) if primary.is_none() => primary = Some(Self::parse_primary(&block)?),
+                Some(TERMINATOR) => break,
+                _ => {}
+            }
+        }
+        let primary = primary.ok_or(Error::NotIso9660)?;
+        Ok(Self { has_boot_catalog, ..primary })
+    }
+
+    fn parse_primary(block: &[u8]) -> Result<Self, Error> {
+        let malformed =
+            |problem| Error::Malformed { what: "the primary volume descriptor".to_owned(), problem };
+        let cut_short = || malformed("it is too short");
+        if field::u16_le(block, 128).map(u64::from) != Some(BLOCK) {
+            return Err(malformed("its block size is not 2048"));
+        }
+        let root = block.get(156..190).and_then(Record::parse);
+        Ok(Self {
+            volume_id: field::text(block, 40, 32).ok_or_else(cut_short)?,
+            volume_set_id: field::text(block, 190, 128).ok_or_else(cut_short)?,
+            space_size: u64::from(field::u32_le(block, 80).ok_or_else(cut_short)?) * BLOCK,
+            created: block.get(813..830).and_then(date::parse),
+            root: root.ok_or_else(|| malformed("its root directory record is broken"))?.extent(),
+            has_boot_catalog: false,
+        })
+    }
+}

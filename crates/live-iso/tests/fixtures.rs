@@ -1,0 +1,297 @@
+//! Live ISOs as genisoimage and xorriso write them, judged by isoinfo and coreos-installer.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use live_iso::{
+    Artifact, Customization, Distribution, Extent, Generation, IgnitionArchive, IgnitionAreaSource,
+    KernelArguments, Layout, Plan, ReadAt as _, Segment, Volume, embedded,
+};
+
+const ARCHES: [&str; 3] = ["x86_64", "aarch64", "s390x"];
+const CONFIG: &[u8] = br#"{"ignition":{"version":"3.4.0"},"storage":{"files":[]}}"#;
+
+fn fixture(arch: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/fixtures/{arch}.iso"));
+    assert!(path.exists(), "{} does not exist: run `make fixtures`", path.display());
+    path
+}
+
+/// What a program writes to its standard output.
+fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Vec<u8> {
+    let output = Command::new(program)
+        .args(arguments)
+        .env("PATH", path_with_tools())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap_or_else(|error| panic!("{program} does not run: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} failed: {errors}");
+    output.stdout
+}
+
+fn path_with_tools() -> std::ffi::OsString {
+    let home = |variable, below: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(below));
+    let cache = home("XDG_CACHE_HOME", "").or_else(|| home("HOME", ".cache")).unwrap_or_default();
+    let mut path = cache.join("coreos-image-service/tools/bin").into_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    path
+}
+
+fn coreos_installer(arguments: &[&str], iso: &Path) -> String {
+    let mut all = vec![OsStr::new("iso")];
+    all.extend(arguments.iter().map(OsStr::new));
+    all.push(iso.as_os_str());
+    String::from_utf8(output("coreos-installer", &all)).unwrap()
+}
+
+/// Every file as isoinfo lists it: path, then block and size.
+fn listing(iso: &Path, rock_ridge: bool) -> BTreeMap<String, Extent> {
+    let mut arguments = vec![OsStr::new("-l"), OsStr::new("-i"), iso.as_os_str()];
+    if rock_ridge {
+        arguments.push(OsStr::new("-R"));
+    }
+    let listing = String::from_utf8(output("isoinfo", &arguments)).unwrap();
+    let mut directory = String::new();
+    let mut files = BTreeMap::new();
+    for line in listing.lines() {
+        if let Some(path) = line.strip_prefix("Directory listing of /") {
+            path.clone_into(&mut directory);
+        }
+        // ----------   0    0    0            2048 Jul 19 2023 [     34 00]  BOOT.CAT;1
+        let Some((attributes, rest)) = line.split_once('[') else { continue };
+        let Some((location, name)) = rest.split_once(']') else { continue };
+        if attributes.starts_with('d') {
+            continue;
+        }
+        let number =
+            |words: &str, index| words.split_whitespace().nth(index).unwrap().parse::<u64>().unwrap();
+        let name = name.trim().trim_end_matches(";1").trim_end_matches('.');
+        let extent = Extent { offset: number(location, 0) * 2048, len: number(attributes, 4) };
+        files.insert(format!("{directory}{name}"), extent);
+    }
+    files
+}
+
+fn read_at(iso: &File, extent: Extent) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(extent.len).unwrap()];
+    iso.read_exact_at(&mut bytes, extent.offset).unwrap();
+    bytes
+}
+
+fn collect(plan: &Plan, iso: &File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for segment in plan.segments() {
+        match segment {
+            Segment::Base(extent) => bytes.append(&mut read_at(iso, *extent)),
+            Segment::Bytes(inline) => bytes.extend_from_slice(inline),
+            Segment::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(*len).unwrap(), 0),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn every_file_is_where_isoinfo_sees_it() {
+    for arch in ARCHES {
+        let path = fixture(arch);
+        let volume = Volume::read(&File::open(&path).unwrap()).unwrap();
+        let files: BTreeMap<_, _> =
+            volume.files().map(|file| (file.path().to_owned(), file.extent().unwrap())).collect();
+        assert_eq!(files, listing(&path, true), "{arch}");
+        assert!(files.len() > 10, "{arch}");
+        assert!(volume.has_boot_catalog(), "{arch}");
+    }
+}
+
+#[test]
+fn a_volume_without_rock_ridge_is_searched_by_short_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    fs::create_dir_all(tree.join("images/pxeboot")).unwrap();
+    fs::create_dir_all(tree.join("coreos")).unwrap();
+    let paths =
+        ["coreos/kargs.json", "images/initrd.addrsize", "images/pxeboot/vmlinuz", "boot.catalog", ".cmdline"];
+    for path in paths {
+        fs::write(tree.join(path), path).unwrap();
+    }
+    let iso = directory.path().join("plain.iso");
+    output("genisoimage", &[OsStr::new("-quiet"), "-o".as_ref(), iso.as_os_str(), tree.as_os_str()]);
+
+    let file = File::open(&iso).unwrap();
+    let volume = Volume::read(&file).unwrap();
+    let files: BTreeMap<_, _> =
+        volume.files().map(|file| (file.path().to_owned(), file.extent().unwrap())).collect();
+    assert_eq!(files, listing(&iso, false));
+    for path in paths {
+        assert_eq!(read_at(&file, volume.find(path).unwrap().extent().unwrap()), path.as_bytes());
+    }
+}
+
+#[test]
+fn layouts_of_todays_images_are_read() {
+    for arch in ARCHES {
+        let path = fixture(arch);
+        let iso = File::open(&path).unwrap();
+        let layout = Layout::read(&iso).unwrap();
+        assert_eq!(layout.distribution(), Distribution::Rhcos, "{arch}");
+        assert_eq!(layout.generation(), Generation::PadAndEnd, "{arch}");
+        assert!(layout.volume_id().starts_with("rhcos-"), "{arch}");
+        assert_eq!(layout.size(), fs::metadata(&path).unwrap().len(), "{arch}");
+        let age = layout.created().unwrap().elapsed().unwrap();
+        assert!(age.as_secs() < 10 * 365 * 24 * 3600, "{arch}: {age:?}");
+
+        let files = listing(&path, true);
+        assert_eq!(layout.kernel(), files["images/pxeboot/vmlinuz"], "{arch}");
+        assert_eq!(layout.initrd(), files["images/pxeboot/initrd.img"], "{arch}");
+        assert_eq!(layout.rootfs(), files["images/pxeboot/rootfs.img"], "{arch}");
+
+        let area = layout.ignition_area().unwrap();
+        assert_eq!(area.source(), IgnitionAreaSource::IgnInfo, "{arch}");
+        assert_eq!(area.extent().len, 256 * 1024, "{arch}");
+        assert!(read_at(&iso, area.extent()).iter().all(|byte| *byte == 0), "{arch}");
+        if arch == "s390x" {
+            let boot = files["images/cdboot.img"];
+            assert_eq!(area.extent().end(), boot.end());
+        } else {
+            assert_eq!(area.extent(), files["images/ignition.img"], "{arch}");
+        }
+    }
+}
+
+#[test]
+fn artifacts_are_what_isoinfo_takes_out() {
+    for arch in ARCHES {
+        let path = fixture(arch);
+        let iso = File::open(&path).unwrap();
+        let layout = Layout::read(&iso).unwrap();
+        for (artifact, name) in [(Artifact::Kernel, "vmlinuz"), (Artifact::Rootfs, "rootfs.img")] {
+            let plan = layout.plan(artifact, &Customization::default()).unwrap();
+            let name = format!("/images/pxeboot/{name}");
+            let expected = output(
+                "isoinfo",
+                &[OsStr::new("-R"), "-x".as_ref(), name.as_ref(), "-i".as_ref(), path.as_os_str()],
+            );
+            assert!(collect(&plan, &iso) == expected, "{arch}: {name}");
+        }
+    }
+}
+
+#[test]
+fn coreos_installer_reads_back_what_a_plan_wrote() {
+    for arch in ARCHES {
+        let path = fixture(arch);
+        let default = coreos_installer(&["kargs", "show"], &path);
+        let iso = File::open(&path).unwrap();
+        let layout = Layout::read(&iso).unwrap();
+        let areas = layout.kernel_argument_areas().unwrap();
+        assert_eq!(areas.default_arguments(), default.trim(), "{arch}");
+        assert_eq!(areas.current_arguments(), default.trim(), "{arch}");
+
+        let customization = Customization {
+            ignition: Some(IgnitionArchive::new(CONFIG).unwrap()),
+            kernel_arguments: Some(KernelArguments::new(["p1", "p2=x"].map(str::to_owned)).unwrap()),
+        };
+        let plan = layout.plan(Artifact::FullIso, &customization).unwrap();
+        let copy = tempfile::NamedTempFile::new().unwrap();
+        fs::write(copy.path(), collect(&plan, &iso)).unwrap();
+
+        assert_eq!(coreos_installer(&["ignition", "show"], copy.path()).as_bytes(), CONFIG, "{arch}");
+        let arguments = coreos_installer(&["kargs", "show"], copy.path());
+        assert_eq!(arguments, format!("{} p1 p2=x\n", default.trim()), "{arch}");
+        assert_eq!(coreos_installer(&["kargs", "show", "--default"], copy.path()), default, "{arch}");
+
+        // And it can take back what we wrote.
+        coreos_installer(&["kargs", "reset"], copy.path());
+        coreos_installer(&["ignition", "remove"], copy.path());
+        assert!(fs::read(copy.path()).unwrap() == fs::read(&path).unwrap(), "{arch}");
+    }
+}
+
+#[test]
+fn what_coreos_installer_wrote_is_read() {
+    for arch in ARCHES {
+        let copy = tempfile::NamedTempFile::new().unwrap();
+        fs::copy(fixture(arch), copy.path()).unwrap();
+        let config = tempfile::NamedTempFile::new().unwrap();
+        fs::write(config.path(), CONFIG).unwrap();
+        coreos_installer(
+            &["ignition", "embed", "--force", "-i", config.path().to_str().unwrap()],
+            copy.path(),
+        );
+        coreos_installer(&["kargs", "modify", "--append", "quiet", "--delete", "rw"], copy.path());
+
+        let iso = File::open(copy.path()).unwrap();
+        let layout = Layout::read(&iso).unwrap();
+        let embedded = embedded(&iso, &layout).unwrap();
+        assert_eq!(embedded.files.len(), 1, "{arch}");
+        assert_eq!(embedded.files[0].name, "config.ign", "{arch}");
+        assert_eq!(embedded.files[0].content, CONFIG, "{arch}");
+        let arguments = embedded.kernel_arguments.unwrap();
+        assert_eq!(arguments.current, coreos_installer(&["kargs", "show"], copy.path()).trim(), "{arch}");
+        assert_eq!(
+            arguments.default,
+            coreos_installer(&["kargs", "show", "--default"], copy.path()).trim(),
+            "{arch}"
+        );
+        assert!(arguments.current.ends_with(" quiet") && !arguments.current.contains("rw "), "{arch}");
+    }
+}
+
+/// The predecessor writes ` p1 p2=x` and a newline over the area's newline and the first of its `#`.
+#[test]
+fn kernel_arguments_are_the_predecessors_bytes() {
+    for (arch, paths) in [
+        ("x86_64", &["EFI/redhat/grub.cfg", "isolinux/isolinux.cfg"][..]),
+        ("aarch64", &["EFI/redhat/grub.cfg", "isolinux/isolinux.cfg"]),
+    ] {
+        let path = fixture(arch);
+        let iso = File::open(&path).unwrap();
+        let layout = Layout::read(&iso).unwrap();
+        for arguments in [&["p1", "p2=x"][..], &[]] {
+            let mut expected = fs::read(&path).unwrap();
+            for path in paths {
+                let file = listing(&fixture(arch), true)[*path];
+                let config = String::from_utf8(read_at(&iso, file)).unwrap();
+                let marker = config.find("# COREOS_KARG_EMBED_AREA").unwrap();
+                let newline = config[..marker].trim_end_matches('#').len() - 1;
+                let line = format!(" {}\n", arguments.join(" "));
+                let at = usize::try_from(file.offset).unwrap() + newline;
+                expected[at..at + line.len()].copy_from_slice(line.as_bytes());
+            }
+            let arguments = KernelArguments::new(arguments.iter().copied().map(str::to_owned)).unwrap();
+            let customization =
+                Customization { kernel_arguments: Some(arguments), ..Customization::default() };
+            let plan = layout.plan(Artifact::FullIso, &customization).unwrap();
+            assert!(collect(&plan, &iso) == expected, "{arch}");
+        }
+    }
+}
+
+#[test]
+fn any_range_is_that_range_of_the_whole() {
+    for arch in ARCHES {
+        let iso = File::open(fixture(arch)).unwrap();
+        let layout = Layout::read(&iso).unwrap();
+        let customization = Customization {
+            ignition: Some(IgnitionArchive::new(CONFIG).unwrap()),
+            kernel_arguments: Some(KernelArguments::new(["quiet".to_owned()]).unwrap()),
+        };
+        let plan = layout.plan(Artifact::FullIso, &customization).unwrap();
+        let whole = collect(&plan, &iso);
+        let area = layout.ignition_area().unwrap().extent();
+        for from in
+            [0, 32_768, area.offset - 1, area.offset, area.offset + 5, area.end().unwrap(), plan.len() - 1]
+        {
+            for len in [0, 1, 100, 300_000, u64::MAX - from] {
+                let to = (from + len).min(plan.len());
+                let expected = &whole[usize::try_from(from).unwrap()..usize::try_from(to).unwrap()];
+                assert!(collect(&plan.slice(from..from + len), &iso) == expected, "{arch}: {len} at {from}");
+            }
+        }
+    }
+}

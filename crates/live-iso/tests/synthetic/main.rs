@@ -1,0 +1,9 @@
+//! The whole crate on small volumes made for the test at hand, sound and hostile ones.
+//!
+//! What real tools write is tested in `fixtures.rs`.
+
+mod embedded;
+mod iso;
+mod layout;
+mod plan;
+mod volume;

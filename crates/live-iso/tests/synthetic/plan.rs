@@ -1,0 +1,287 @@
+use std::ops::Range;
+
+use bytes::Bytes;
+use live_iso::{
+    Artifact, Customization, Extent, IgnitionArchive, KernelArguments, Layout, Plan, PlanError, Segment,
+    embedded,
+};
+use proptest::prelude::*;
+
+use crate::iso::{ARGUMENTS, BLOCK, FILLING, IGNITION_AREA, Image, Iso, noise};
+
+fn collect(plan: &Plan, base: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for segment in plan.segments() {
+        assert!(!segment.is_empty());
+        match segment {
+            Segment::Base(Extent { offset, len }) => {
+                bytes.extend(&base[usize::try_from(*offset).unwrap()..][..usize::try_from(*len).unwrap()]);
+            }
+            Segment::Bytes(inline) => bytes.extend(inline),
+            Segment::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(*len).unwrap(), 0),
+        }
+    }
+    assert_eq!(plan.len(), bytes.len() as u64);
+    assert_eq!(plan.is_empty(), bytes.is_empty());
+    bytes
+}
+
+/// What a plan's range must be, given all its bytes.
+fn clamp(bytes: &[u8], range: Range<u64>) -> &[u8] {
+    let index = |at: u64| usize::try_from(at).unwrap().min(bytes.len());
+    bytes.get(index(range.start)..index(range.end)).unwrap_or_default()
+}
+
+fn base(len: u64) -> Plan {
+    Plan::base(Extent { offset: 0, len })
+}
+
+fn customization(ignition: Option<&[u8]>, arguments: Option<&[&str]>) -> Customization {
+    Customization {
+        ignition: ignition.map(|config| IgnitionArchive::new(config).unwrap()),
+        kernel_arguments: arguments
+            .map(|arguments| KernelArguments::new(arguments.iter().copied().map(str::to_owned)).unwrap()),
+    }
+}
+
+/// The image as the predecessor would write it: arguments from the newline before the run of `#`.
+fn naive(image: &Image, customization: &Customization) -> Vec<u8> {
+    let mut bytes = image.bytes.clone();
+    let mut put = |at: usize, content: &[u8]| bytes[at..at + content.len()].copy_from_slice(content);
+    if let Some(archive) = &customization.ignition {
+        let at = image.offset("images/ignition.img");
+        put(at, &[0; IGNITION_AREA]);
+        put(at, archive.as_bytes());
+    }
+    if let Some(arguments) = &customization.kernel_arguments {
+        let line = format!(" {}\n", arguments.as_str());
+        for (path, offset) in [("EFI/redhat/grub.cfg", 25), ("isolinux/isolinux.cfg", 15)] {
+            put(image.offset(path) + offset + ARGUMENTS.len(), line.as_bytes());
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_customised_iso_differs_only_in_its_areas() {
+    let image = Iso::coreos().build();
+    let layout = Layout::read(&image.bytes).unwrap();
+    for customization in [
+        customization(None, None),
+        customization(Some(b"{}"), None),
+        customization(Some(b""), Some(&[])),
+        customization(None, Some(&["p1", "p2=x"])),
+        customization(Some(&noise(3000)), Some(&["quiet"])),
+    ] {
+        let plan = layout.plan(Artifact::FullIso, &customization).unwrap();
+        assert_eq!(plan.len(), layout.size());
+        assert!(collect(&plan, &image.bytes) == naive(&image, &customization), "{customization:?}");
+    }
+}
+
+#[test]
+fn an_iso_without_wishes_is_the_base() {
+    let image = Iso::coreos().build();
+    let layout = Layout::read(&image.bytes).unwrap();
+    let plan = layout.plan(Artifact::FullIso, &Customization::default()).unwrap();
+    assert_eq!(plan, base(layout.size()));
+}
+
+#[test]
+fn kernel_and_rootfs_are_served_as_they_are() {
+    let image = Iso::coreos().build();
+    let layout = Layout::read(&image.bytes).unwrap();
+    for (artifact, content) in [(Artifact::Kernel, noise(3000)), (Artifact::Rootfs, noise(7001))] {
+        let plan = layout.plan(artifact, &Customization::default()).unwrap();
+        assert_eq!(collect(&plan, &image.bytes), content);
+        let customised = layout.plan(artifact, &customization(Some(b"{}"), None));
+        assert!(matches!(customised, Err(PlanError::NotCustomizable { .. })));
+    }
+}
+
+#[test]
+fn what_was_embedded_before_gives_way() {
+    let image = Iso::coreos().build();
+    let layout = Layout::read(&image.bytes).unwrap();
+    let first = customization(Some(&noise(2000)), Some(&["one"]));
+    let bytes = collect(&layout.plan(Artifact::FullIso, &first).unwrap(), &image.bytes);
+
+    let layout = Layout::read(&bytes).unwrap();
+    assert_eq!(layout.kernel_argument_areas().unwrap().current_arguments(), format!("{ARGUMENTS} one"));
+    assert_eq!(layout.kernel_argument_areas().unwrap().default_arguments(), ARGUMENTS);
+    let second = customization(Some(b"new"), Some(&["two"]));
+    let bytes = collect(&layout.plan(Artifact::FullIso, &second).unwrap(), &bytes);
+    let embedded = embedded(&bytes, &layout).unwrap();
+    assert_eq!(embedded.files.len(), 1);
+    assert_eq!(embedded.files[0].content, "new");
+    assert_eq!(embedded.kernel_arguments.unwrap().current, format!("{ARGUMENTS} one two"));
+}
+
+#[test]
+fn s390x_areas_are_filled_with_nuls() {
+    let image = Iso::coreos_s390x().build();
+    let layout = Layout::read(&image.bytes).unwrap();
+    let customization = customization(Some(b"{}"), Some(&["zfcp.allow_lun_scan=0"]));
+    let bytes = collect(&layout.plan(Artifact::FullIso, &customization).unwrap(), &image.bytes);
+
+    let mut area = format!("{ARGUMENTS} zfcp.allow_lun_scan=0").into_bytes();
+    area.resize(896, 0);
+    let boot = image.offset("images/cdboot.img");
+    assert_eq!(bytes[boot + 2000..boot + 2896], area);
+    assert_eq!(bytes[..boot + 2000], image.bytes[..boot + 2000]);
+    assert_eq!(bytes[boot + 2896..boot + 3900], image.bytes[boot + 2896..boot + 3900]);
+    assert_eq!(embedded(&bytes, &layout).unwrap().files[0].content, "{}");
+}
+
+#[test]
+fn areas_can_be_filled_to_the_last_byte() {
+    let image = Iso::coreos().build();
+    let layout = Layout::read(&image.bytes).unwrap();
+    // Of the old newline and the filling, the blank before the arguments and the newline after them take a byte each.
+    let room = FILLING + 1 - 2;
+    let longest = "x".repeat(room);
+    let plan = layout.plan(Artifact::FullIso, &customization(None, Some(&[&longest]))).unwrap();
+    let bytes = collect(&plan, &image.bytes);
+    let now = embedded(&bytes, &layout).unwrap().kernel_arguments.unwrap().current;
+    assert_eq!(now, format!("{ARGUMENTS} {longest}"));
+
+    let longer = customization(None, Some(&[&longest, ""]));
+    let refused = layout.plan(Artifact::FullIso, &longer).unwrap_err();
+    assert_eq!(refused, PlanError::KernelArgumentsTooLong { len: room + 1, room });
+    assert!(refused.is_callers_fault());
+    assert_eq!(
+        refused.to_string(),
+        "the kernel arguments are too long: they have 300 bytes, but this image has room for 299"
+    );
+
+    let too_large = customization(Some(&noise(IGNITION_AREA)), None);
+    let len = too_large.ignition.as_ref().unwrap().len();
+    let refused = layout.plan(Artifact::FullIso, &too_large).unwrap_err();
+    assert_eq!(refused, PlanError::IgnitionTooLarge { len, area: IGNITION_AREA as u64 });
+}
+
+#[test]
+fn a_full_area_takes_no_arguments_but_stays_whole() {
+    let full = format!("{ARGUMENTS}{}", "y".repeat(FILLING));
+    let iso = Iso::coreos()
+        .falsified("EFI/redhat/grub.cfg", format!("timeout=1\nlinux /vmlinuz {full}\n").as_bytes())
+        .falsified("isolinux/isolinux.cfg", format!("linux /vmlinuz {full}\n").as_bytes());
+    let layout = Layout::read(&iso.build().bytes).unwrap();
+    let refused = layout.plan(Artifact::FullIso, &customization(None, Some(&[])));
+    assert_eq!(refused, Err(PlanError::KernelArgumentsTooLong { len: 0, room: 0 }));
+}
+
+#[test]
+fn overlays_stay_within_the_plan_and_apart() {
+    let segment = |len| [Segment::Zeros(len)];
+    let plan = base(100).overlay(10, segment(10)).unwrap();
+    for offset in [1, 10, 15, 19] {
+        let refused = plan.clone().overlay(offset, segment(10));
+        assert_eq!(refused, Err(PlanError::OverlappingOverlays { offset, len: 10 }));
+    }
+    for (offset, len) in [(91, 10), (101, 0), (u64::MAX, 1)] {
+        let refused = plan.clone().overlay(offset, segment(len));
+        assert_eq!(refused, Err(PlanError::OverlayBeyondEnd { offset, len, end: 100 }));
+    }
+    let endless = [Segment::Zeros(u64::MAX), Segment::Zeros(2)];
+    assert!(plan.clone().overlay(0, endless).is_err());
+    for offset in [0, 20, 90] {
+        assert!(plan.clone().overlay(offset, segment(10)).is_ok(), "{offset}");
+    }
+    assert_eq!(plan.clone().overlay(20, segment(0)), Ok(plan));
+}
+
+#[test]
+fn slices_share_what_they_are_taken_from() {
+    let inline = Bytes::from_static(b"0123456789");
+    let plan = base(30).overlay(10, [Segment::Bytes(inline.clone())]).unwrap();
+    let slice: Vec<_> = plan.slice(5..15).into_segments().collect();
+    assert_eq!(slice, [Segment::Base(Extent { offset: 5, len: 5 }), Segment::Bytes(inline.slice(..5))]);
+    let Some(Segment::Bytes(part)) = slice.last() else { panic!("the last segment is inline") };
+    assert_eq!(part.as_ptr(), inline.as_ptr());
+}
+
+#[test]
+fn debug_output_discloses_nothing() {
+    let image = Iso::coreos().build();
+    let layout = Layout::read(&image.bytes).unwrap();
+    let customization = customization(Some(b"hunter2"), Some(&["hunter2"]));
+    let plan = layout.plan(Artifact::FullIso, &customization).unwrap();
+    let bytes = collect(&plan, &image.bytes);
+    let files = embedded(&bytes, &layout).unwrap().files;
+    assert!(!format!("{customization:?}{plan:?}{files:?}").contains("hunter2"));
+}
+
+/// Overlays that do not touch: how much to skip before each, and what to put there.
+fn overlays() -> impl Strategy<Value = Vec<(u64, Vec<Segment>)>> {
+    let segment = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Segment::Bytes(bytes.into())),
+        (0..40_u64).prop_map(Segment::Zeros),
+        (0..2000_u64, 0..40_u64).prop_map(|(offset, len)| Segment::Base(Extent { offset, len })),
+    ];
+    prop::collection::vec((0..100_u64, prop::collection::vec(segment, 0..4)), 0..8)
+}
+
+proptest! {
+    #[test]
+    fn a_plan_is_its_base_with_the_overlays_written_over_it(
+        overlays in overlays(),
+        order in any::<prop::sample::Index>(),
+        ranges in prop::collection::vec((0..2200_u64, 0..2200_u64), 1..20),
+    ) {
+        let image = noise(2048);
+        let mut expected = image[24..2024].to_vec();
+        let mut placed = Vec::new();
+        let mut at = 0;
+        for (skipped, segments) in overlays {
+            at += skipped;
+            let start = at;
+            for segment in &segments {
+                let (from, to) = (usize::try_from(at).unwrap(), usize::try_from(at + segment.len()).unwrap());
+                match segment {
+                    Segment::Bytes(bytes) => expected[from..to].copy_from_slice(bytes),
+                    Segment::Zeros(_) => expected[from..to].fill(0),
+                    Segment::Base(extent) => {
+                        let source = usize::try_from(extent.offset).unwrap();
+                        expected[from..to].copy_from_slice(&image[source..source + to - from]);
+                    }
+                }
+                at += segment.len();
+            }
+            placed.push((start, segments));
+        }
+        if !placed.is_empty() {
+            let middle = order.index(placed.len());
+            placed.rotate_left(middle);
+        }
+        let mut plan = Plan::base(Extent { offset: 24, len: 2000 });
+        for (offset, segments) in placed {
+            plan = plan.overlay(offset, segments).unwrap();
+        }
+        prop_assert_eq!(collect(&plan, &image), &expected[..]);
+        for (from, to) in ranges {
+            let slice = plan.slice(from..to);
+            prop_assert_eq!(collect(&slice, &image), clamp(&expected, from..to));
+            prop_assert_eq!(collect(&slice.slice(1..50), &image), clamp(clamp(&expected, from..to), 1..50));
+        }
+    }
+
+    #[test]
+    fn any_range_of_a_customised_iso_is_that_range_of_the_whole(
+        ignition in prop::option::of(prop::collection::vec(any::<u8>(), 0..3000)),
+        arguments in prop::option::of(prop::collection::vec("[!-~]{0,20}", 0..10)),
+        ranges in prop::collection::vec((0..40 * BLOCK as u64, 0..5 * BLOCK as u64), 1..20),
+    ) {
+        let image = Iso::coreos().build();
+        let layout = Layout::read(&image.bytes).unwrap();
+        let customization = Customization {
+            ignition: ignition.map(|config| IgnitionArchive::new(&config).unwrap()),
+            kernel_arguments: arguments.map(|arguments| KernelArguments::new(arguments).unwrap()),
+        };
+        let plan = layout.plan(Artifact::FullIso, &customization).unwrap();
+        let expected = naive(&image, &customization);
+        for (from, len) in ranges {
+            prop_assert!(collect(&plan.slice(from..from + len), &image.bytes) == clamp(&expected, from..from + len));
+        }
+    }
+}
