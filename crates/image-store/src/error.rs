@@ -1,0 +1,59 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use coreos_names::Sha256;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file system refused an operation.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was tried, as a verb: `create`, `read`, `write`.
+        operation: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The file system that holds the data directory is too full for an image.
+    #[error(
+        "not enough space in {}: {needed} bytes needed, {available} bytes free after what running downloads will take",
+        path.display()
+    )]
+    NoSpace {
+        /// The data directory.
+        path: PathBuf,
+        /// Bytes the image takes.
+        needed: u64,
+        /// Bytes that are free and promised to nobody.
+        available: u64,
+    },
+
+    /// The bytes are not the ones that were announced.
+    #[error("the ISO's SHA-256 is {actual}, but {expected} was announced for it")]
+    WrongDigest {
+        /// The digest the image must have.
+        expected: Sha256,
+        /// The digest of the bytes that came.
+        actual: Sha256,
+    },
+
+    /// The file is not a CoreOS live ISO that this program understands.
+    #[error("the ISO cannot be served")]
+    Layout(#[source] live_iso::Error),
+}
+
+impl Error {
+    /// Whether trying again later can succeed without anybody changing the source of the image.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::NoSpace { .. })
+    }
+
+    pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { operation, path, source }
+    }
+}
