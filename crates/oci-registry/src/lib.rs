@@ -1,1 +1,69 @@
-//! A pull-only OCI registry client whose every byte is verified.
+//! A pull-only client for OCI and Docker registries, in which every byte is verified.
+//!
+//! A [`Registry`] answers two questions about a [`Reference`]: what its [`Manifest`] says, and what the bytes of a
+//! [`Blob`] are. Both are checked against their digests before the caller sees the end of them; nothing turns that
+//! off. A place is only a hint, the digest is the truth. Knows nothing of OpenShift, writes nothing anywhere.
+//!
+//! Protocol: the OCI distribution and image specifications, Docker's token authentication, containers-auth.json(5).
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use oci_registry::{Config, ManifestKind, PullSecret, Reference, Registry};
+//!
+//! let credentials = PullSecret::parse(&std::fs::read_to_string("pull-secret.json")?)?;
+//! let registry = Registry::new(Config { credentials, ..Config::default() })?;
+//! let release: Reference = "quay.io/openshift-release-dev/ocp-release:4.18.52-x86_64".parse()?;
+//! let manifest = registry.manifest(&release).await?;
+//! if let ManifestKind::Image(image) = &manifest.kind {
+//!     let pinned = release.with_digest(manifest.digest);
+//!     let mut layer = registry.blob(&pinned, &image.layers[0]).await?;
+//!     while let Some(chunk) = layer.chunk().await {
+//!         println!("{} verified-so-far bytes", chunk?.len());
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod answer;
+mod auth;
+mod blob;
+mod bridge;
+mod challenge;
+mod client;
+mod credentials;
+mod digest;
+mod endpoint;
+mod error;
+mod excerpt;
+mod host;
+mod image_config;
+mod manifest;
+mod media_type;
+mod pull_secret;
+mod redacted_url;
+mod reference;
+mod reply;
+mod retry;
+mod token;
+mod transport;
+mod verify;
+
+pub use answer::Answer;
+pub use blob::Blob;
+pub use bridge::BlobReader;
+pub use challenge::Challenge;
+pub use client::{Config, Registry};
+pub use credentials::{Credentials, EntryProblem};
+pub use digest::{Digest, InvalidDigest};
+pub use error::{CredentialsUsed, Error, Subject};
+pub use excerpt::Excerpt;
+pub use host::{InvalidRegistryHost, RegistryHost};
+pub use image_config::ImageConfig;
+pub use manifest::{
+    Descriptor, ImageIndex, ImageManifest, InvalidManifest, Manifest, ManifestKind, Platform,
+};
+pub use pull_secret::{Guess, PullSecret, PullSecretError, UnusableEntry};
+pub use redacted_url::RedactedUrl;
+pub use reference::{InvalidReference, Reference};
+pub use retry::Retry;

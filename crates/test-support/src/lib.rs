@@ -1,1 +1,15 @@
-//! Stand-ins and fixtures for the tests of this workspace.
+//! Stand-ins for the outside world, and fixtures that could have come from it. For tests and the demo only.
+//!
+//! [`payload`] builds container images, up to whole OpenShift releases with a live ISO in them. [`registry`] serves
+//! them: [`registry::DockerRegistry`] is a real registry in a child process, [`registry::TokenRegistry`] our own, which
+//! can be told to misbehave. Nothing here uses the crates it tests, so that a mistake is not made twice and agreed on.
+//!
+//! What fails here is a broken test, not a condition to handle: most of it panics.
+
+pub mod assisted_service;
+mod crypto;
+pub mod fixtures;
+pub mod payload;
+pub mod registry;
+
+pub use crypto::install_crypto_provider;

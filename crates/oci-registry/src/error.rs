@@ -1,0 +1,326 @@
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+
+use crate::answer::Answer;
+use crate::excerpt::Excerpt;
+use crate::redacted_url::RedactedUrl;
+use crate::{Descriptor, Digest, InvalidManifest, Reference, UnusableEntry};
+
+/// What can go wrong between a reference and its verified bytes.
+///
+/// No variant can carry a credential, a token or the query of a presigned URL.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The client could not be made: no certificate store, or no crypto provider installed in the process.
+    #[error("cannot set up the registry client")]
+    Client(#[source] reqwest::Error),
+    /// The trusted CA bundle holds no certificate that can be read.
+    #[error("the trusted CA bundle holds no readable PEM certificate")]
+    TrustedCa(#[source] Option<reqwest::Error>),
+    /// Wrong credentials, or none.
+    #[error("not allowed to read {subject}: {credentials}{answer}")]
+    Unauthorized {
+        /// What was asked for.
+        subject: Subject,
+        /// What was shown to the registry.
+        credentials: CredentialsUsed,
+        /// What the registry says.
+        answer: Answer,
+    },
+    /// The registry knows these credentials, and they do not cover the repository.
+    #[error(
+        "no pull access to {subject}: the credentials of pull secret entry {key:?} are valid, but not for it{answer}"
+    )]
+    Denied {
+        /// What was asked for.
+        subject: Subject,
+        /// The pull secret's entry.
+        key: String,
+        /// What the registry says.
+        answer: Answer,
+    },
+    /// The pull secret has an entry for the registry that cannot be used.
+    #[error("not allowed to read {subject}")]
+    UnusableEntry {
+        /// What was asked for.
+        subject: Subject,
+        /// What is wrong with the entry.
+        source: UnusableEntry,
+    },
+    /// The registry asks for a kind of authentication this client does not know.
+    #[error(
+        "not allowed to read {subject}: the registry wants authentication by {schemes}, only Basic and Bearer are known"
+    )]
+    UnknownChallenge {
+        /// What was asked for.
+        subject: Subject,
+        /// The schemes it names.
+        schemes: Excerpt,
+    },
+    /// The token server's answer holds no token.
+    #[error("not allowed to read {subject}: the answer of {url} holds no token")]
+    NoToken {
+        /// What was asked for.
+        subject: Subject,
+        /// The token server.
+        url: RedactedUrl,
+    },
+    /// The registry does not have it.
+    #[error("{subject} not found{answer}")]
+    NotFound {
+        /// What was asked for.
+        subject: Subject,
+        /// What the registry says.
+        answer: Answer,
+    },
+    /// The bytes are not those that were asked for. None of them may be used.
+    #[error("{subject} has the wrong content: its digest is {actual}, not {expected}")]
+    DigestMismatch {
+        /// What was asked for.
+        subject: Subject,
+        /// The digest asked for.
+        expected: Digest,
+        /// The digest of what came.
+        actual: Digest,
+    },
+    /// The bytes ended early, by a lost connection or without any sign.
+    #[error("{subject} broke off after {received} of {expected} bytes from {url}")]
+    Truncated {
+        /// What was asked for.
+        subject: Subject,
+        /// Where the bytes came from.
+        url: RedactedUrl,
+        /// The size it should have.
+        expected: u64,
+        /// How much of it came.
+        received: u64,
+        /// How the connection was lost, if it was.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// More bytes came than the descriptor promises.
+    #[error("{subject} is longer than the {expected} bytes that its manifest states")]
+    TooLong {
+        /// What was asked for.
+        subject: Subject,
+        /// The size it should have.
+        expected: u64,
+    },
+    /// Larger than the caller, or this client, accepts.
+    #[error("{subject} is larger than the {limit} bytes that are accepted")]
+    TooLarge {
+        /// What was asked for.
+        subject: Subject,
+        /// The limit.
+        limit: u64,
+    },
+    /// The bytes are what was asked for, and no manifest.
+    #[error("{subject} cannot be used")]
+    Manifest {
+        /// What was asked for.
+        subject: Subject,
+        /// Why.
+        source: InvalidManifest,
+    },
+    /// The bytes are what was asked for, and no image configuration.
+    #[error("{subject} is not an image configuration: {problem}")]
+    ImageConfig {
+        /// What was asked for.
+        subject: Subject,
+        /// Why.
+        problem: Excerpt,
+    },
+    /// Too many requests. Ask again later.
+    #[error("{url} answers that there are too many requests{answer}")]
+    RateLimited {
+        /// Who said so.
+        url: RedactedUrl,
+        /// How long to wait, if it said so.
+        retry_after: Option<Duration>,
+        /// What else it says.
+        answer: Answer,
+    },
+    /// An answer that fits nothing above.
+    #[error("{url} answers {status} when asked for {subject}{answer}")]
+    Status {
+        /// What was asked for.
+        subject: Subject,
+        /// Who answered. After a redirect, not the registry.
+        url: RedactedUrl,
+        /// The answer.
+        status: StatusCode,
+        /// How long to wait, if it said so.
+        retry_after: Option<Duration>,
+        /// What else it says.
+        answer: Answer,
+    },
+    /// The peer's certificate is not accepted, or TLS cannot be spoken with it.
+    #[error("no trusted TLS connection to {url}")]
+    Tls {
+        /// The peer.
+        url: RedactedUrl,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// No connection, a lost one, or a silent one.
+    #[error("no answer from {url}")]
+    Transport {
+        /// The peer.
+        url: RedactedUrl,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// Sent on to plain HTTP, at a host that is not listed as insecure.
+    #[error("{from} sends on to {to}, which is not encrypted and not listed as an insecure registry")]
+    PlainHttp {
+        /// Who sends.
+        from: RedactedUrl,
+        /// Where to.
+        to: RedactedUrl,
+    },
+    /// A redirect that leads nowhere.
+    #[error("{url} redirects to nowhere")]
+    BadRedirect {
+        /// Who sends.
+        url: RedactedUrl,
+    },
+    /// Sent on and on.
+    #[error("more than {limit} redirects, the last to {url}")]
+    TooManyRedirects {
+        /// Where the last one leads.
+        url: RedactedUrl,
+        /// How many are followed.
+        limit: usize,
+    },
+}
+
+impl Error {
+    /// Whether the same request may succeed later with nothing changed at our end.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::RateLimited { .. } | Self::Transport { .. } | Self::Truncated { .. } => true,
+            Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT,
+            _ => false,
+        }
+    }
+
+    /// Whether the registry said that it does not have it.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether another pull secret could help.
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Denied { .. } | Self::UnusableEntry { .. })
+    }
+
+    /// Whether no connection came about, so that another way of connecting may be tried.
+    pub(crate) fn is_connection_failure(&self) -> bool {
+        match self {
+            Self::Tls { .. } => true,
+            Self::Transport { source, .. } => source.is_connect(),
+            _ => false,
+        }
+    }
+
+    /// How long the peer asked to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error {
+            Error::Truncated { .. } => io::ErrorKind::UnexpectedEof,
+            Error::DigestMismatch { .. } | Error::TooLong { .. } => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// What a request was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    noun: &'static str,
+    reference: Arc<Reference>,
+}
+
+impl Subject {
+    pub(crate) fn manifest(reference: &Reference) -> Self {
+        Self { noun: "manifest", reference: Arc::new(reference.clone()) }
+    }
+
+    pub(crate) fn blob(reference: &Reference, blob: &Descriptor) -> Self {
+        Self { noun: "blob", reference: Arc::new(reference.with_digest(blob.digest)) }
+    }
+
+    /// The manifest or blob.
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.noun, self.reference)
+    }
+}
+
+/// What was shown to a registry that refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialsUsed {
+    /// Those of the pull secret's entry with this key.
+    Entry(String),
+    /// None, for want of an entry.
+    NoEntry,
+    /// None, and none were asked for.
+    NotAsked,
+}
+
+impl fmt::Display for CredentialsUsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry(key) => {
+                write!(f, "the registry refuses the credentials of pull secret entry {key:?}")
+            }
+            Self::NoEntry => {
+                f.write_str("the registry wants credentials and no entry of the pull secret matches")
+            }
+            Self::NotAsked => f.write_str("the registry refuses without asking for credentials"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, Subject};
+    use crate::{EntryProblem, InvalidManifest, UnusableEntry};
+    use coreos_names::WithCauses;
+
+    #[test]
+    fn no_chain_repeats_itself() {
+        let subject = Subject::manifest(&"quay.io/a/b:t".parse().unwrap());
+        let entry = UnusableEntry { key: "quay.io".to_owned(), problem: EntryProblem::NotBase64 };
+        for (error, chain) in [
+            (
+                Error::UnusableEntry { subject: subject.clone(), source: entry },
+                "not allowed to read manifest quay.io/a/b:t: pull secret entry \"quay.io\" has an \"auth\" that is not base64",
+            ),
+            (
+                Error::Manifest { subject, source: InvalidManifest::SchemaVersion(3) },
+                "manifest quay.io/a/b:t cannot be used: manifest schema version 3, where only 2 is known",
+            ),
+        ] {
+            assert_eq!(WithCauses(&error).to_string(), chain);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+use std::time::{Duration, SystemTime};
+
+use coreos_names::WithCauses;
+
+use crate::Error;
+
+/// How often a request is tried, and how long is waited in between.
+///
+/// This is about hiccups: a registry restarting, a gateway timing out, a limit of requests per second. Longer
+/// troubles are left to the caller, who knows what else there is to do.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// How often, the first time included.
+    pub tries: u32,
+    /// How long before the second try. Doubles with every further one.
+    pub first_delay: Duration,
+    /// A peer that asks (`Retry-After`) for more than this is not asked again: coming back sooner than told would be
+    /// rude, waiting that long is for the caller to decide.
+    pub longest_delay: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { tries: 3, first_delay: Duration::from_secs(1), longest_delay: Duration::from_secs(30) }
+    }
+}
+
+impl Retry {
+    /// Starts counting the tries of one request.
+    ///
+    /// (Taking the request as an `AsyncFn` would read better, but makes futures that no task may be spawned with:
+    /// rust-lang/rust#110338.)
+    pub(crate) fn attempts(&self) -> Attempts<'_> {
+        Attempts { retry: self, tries: 0 }
+    }
+
+    /// How long to wait after this many tries and this error. `None`: no more tries.
+    fn delay(&self, tries: u32, error: &Error) -> Option<Duration> {
+        if tries >= self.tries || !error.is_retryable() {
+            return None;
+        }
+        let doubled =
+            self.first_delay.saturating_mul(2_u32.saturating_pow(tries - 1)).min(self.longest_delay);
+        let wait = error.retry_after().map_or(doubled, |asked| asked.max(doubled));
+        (wait <= self.longest_delay).then_some(wait)
+    }
+}
+
+/// The tries of one request.
+#[derive(Debug)]
+pub(crate) struct Attempts<'a> {
+    retry: &'a Retry,
+    tries: u32,
+}
+
+impl Attempts<'_> {
+    /// Waits for the next try after one that failed; gives the error back if there is none.
+    pub(crate) async fn next_after(&mut self, error: Error) -> Result<(), Error> {
+        self.tries += 1;
+        let Some(delay) = self.retry.delay(self.tries, &error) else { return Err(error) };
+        tracing::debug!(error = %WithCauses(&error), ?delay, "trying again");
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+}
+
+/// Reads `Retry-After`: seconds, or a date.
+pub(crate) fn parse_retry_after(header: &str, now: SystemTime) -> Option<Duration> {
+    let header = header.trim();
+    if let Ok(seconds) = header.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(header).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::{Retry, parse_retry_after};
+    use crate::{Answer, Error, RedactedUrl};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn rate_limited(retry_after: Option<Duration>) -> Error {
+        let url = RedactedUrl::from(&"https://quay.io/v2/".parse().unwrap());
+        Error::RateLimited { url, retry_after, answer: Answer::default() }
+    }
+
+    #[test]
+    fn delays_double_until_the_tries_are_spent() {
+        let retry = Retry { tries: 4, first_delay: SECOND, longest_delay: 3 * SECOND };
+        let delays = [1, 2, 3, 4].map(|tries| retry.delay(tries, &rate_limited(None)));
+        assert_eq!(delays, [Some(SECOND), Some(2 * SECOND), Some(3 * SECOND), None]);
+    }
+
+    #[test]
+    fn nobody_is_asked_again_sooner_than_told() {
+        let retry = Retry { tries: 3, first_delay: 2 * SECOND, longest_delay: 30 * SECOND };
+        let delay = |asked: u32| retry.delay(1, &rate_limited(Some(asked * SECOND)));
+        assert_eq!(delay(1), Some(2 * SECOND));
+        assert_eq!(delay(30), Some(30 * SECOND));
+        assert_eq!(delay(31), None);
+    }
+
+    #[test]
+    fn what_cannot_get_better_is_not_tried_again() {
+        assert_eq!(Retry::default().delay(1, &Error::TrustedCa(None)), None);
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        assert_eq!(parse_retry_after(" 120", now), Some(Duration::from_mins(2)));
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:47 GMT", now), Some(Duration::from_secs(10)));
+        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:27 GMT", now), Some(Duration::ZERO));
+        for text in ["", "-1", "soon", "1.5"] {
+            assert_eq!(parse_retry_after(text, now), None, "{text:?}");
+        }
+    }
+}

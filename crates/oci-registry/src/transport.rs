@@ -1,0 +1,185 @@
+use std::collections::BTreeSet;
+
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, ClientBuilder, Response};
+use url::Url;
+
+use crate::reply::Reply;
+use crate::{Config, Error, RegistryHost};
+
+/// HTTP with this client's rules about whom to trust.
+///
+/// TLS is verified and plain HTTP refused, except at hosts the admin has listed as insecure. Redirects are followed
+/// here and not by reqwest, which would let an insecure registry turn verification off for whomever it redirects to.
+pub(crate) struct Transport {
+    verified: Client,
+    unverified: Client,
+    insecure: BTreeSet<RegistryHost>,
+}
+
+impl Transport {
+    const MAX_REDIRECTS: usize = 10;
+
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        let mut builder = client(config);
+        if let Some(pem) = &config.trusted_ca_pem {
+            let certificates =
+                Certificate::from_pem_bundle(pem).map_err(|error| Error::TrustedCa(Some(error)))?;
+            if certificates.is_empty() {
+                return Err(Error::TrustedCa(None));
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        Ok(Self {
+            verified: builder.build().map_err(Error::Client)?,
+            unverified: client(config)
+                .tls_danger_accept_invalid_certs(true)
+                .build()
+                .map_err(Error::Client)?,
+            insecure: config.insecure.clone(),
+        })
+    }
+
+    /// Gets a URL, wherever it leads. `authorization` never leaves the place it was meant for.
+    pub(crate) async fn get(
+        &self,
+        url: Url,
+        accept: Option<&str>,
+        mut authorization: Option<&HeaderValue>,
+    ) -> Result<Reply, Error> {
+        let asked = url.origin();
+        let mut url = url;
+        for _ in 0..=Self::MAX_REDIRECTS {
+            let response = self.send(&url, accept, authorization).await?;
+            if !leads_elsewhere(&response) {
+                let redirected = url.origin() != asked;
+                return Ok(Reply { response, redirected, url: (&url).into() });
+            }
+            url = self.target(&url, response.headers().get(LOCATION))?;
+            if url.origin() != asked {
+                tracing::debug!(to = url.host_str(), "redirected");
+                authorization = None;
+            }
+        }
+        Err(Error::TooManyRedirects { url: (&url).into(), limit: Self::MAX_REDIRECTS })
+    }
+
+    /// Whether the admin has listed the host of this URL, under its name with or without the port that goes without
+    /// saying.
+    pub(crate) fn is_insecure(&self, url: &Url) -> bool {
+        let Some(host) = url.host_str() else { return false };
+        let port = url.port_or_known_default().unwrap_or_default();
+        let listed = |name: &str| self.insecure.iter().any(|insecure| insecure.api_host() == name);
+        listed(&format!("{host}:{port}")) || url.port().is_none() && listed(host)
+    }
+
+    /// Whether the rules allow to talk to this URL.
+    pub(crate) fn allows(&self, url: &Url) -> bool {
+        url.scheme() == "https" || url.scheme() == "http" && self.is_insecure(url)
+    }
+
+    async fn send(
+        &self,
+        url: &Url,
+        accept: Option<&str>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, Error> {
+        let client = if self.is_insecure(url) { &self.unverified } else { &self.verified };
+        // Whatever encodes on the way changes the bytes whose digest is known.
+        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(accept) = accept {
+            request = request.header(ACCEPT, accept);
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        request.send().await.map_err(|error| failure(url, error))
+    }
+
+    fn target(&self, from: &Url, location: Option<&HeaderValue>) -> Result<Url, Error> {
+        let nowhere = || Error::BadRedirect { url: from.into() };
+        let location = location.and_then(|location| location.to_str().ok()).ok_or_else(nowhere)?;
+        let mut target = from.join(location).map_err(|_| nowhere())?;
+        // reqwest would make an Authorization header of them.
+        target.set_username("").and_then(|()| target.set_password(None)).map_err(|()| nowhere())?;
+        match target.scheme() {
+            _ if self.allows(&target) => Ok(target),
+            "http" => Err(Error::PlainHttp { from: from.into(), to: (&target).into() }),
+            _ => Err(nowhere()),
+        }
+    }
+}
+
+fn client(config: &Config) -> ClientBuilder {
+    Client::builder()
+        .user_agent(&config.user_agent)
+        .connect_timeout(config.connect_timeout)
+        .read_timeout(config.read_timeout)
+        .redirect(Policy::none())
+        // A layer that is served with `Content-Encoding: gzip` must arrive as it is.
+        .no_gzip()
+}
+
+fn leads_elsewhere(response: &Response) -> bool {
+    matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Tells failures of trust from failures of the network: only the latter may pass.
+fn failure(url: &Url, error: reqwest::Error) -> Error {
+    let (tls, url, source) = (is_tls(&error), url.into(), error.without_url());
+    if tls { Error::Tls { url, source } } else { Error::Transport { url, source } }
+}
+
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    // An io::Error is skipped by its own `source`, which is that of the error inside.
+    let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || inside.is_some_and(|inside| is_tls(inside))
+        || error.source().is_some_and(is_tls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Transport;
+    use crate::{Config, Error};
+
+    fn transport(insecure: &[&str]) -> Transport {
+        test_support::install_crypto_provider();
+        let insecure = insecure.iter().map(|host| host.parse().unwrap()).collect();
+        Transport::new(&Config { insecure, ..Config::default() }).unwrap()
+    }
+
+    #[test]
+    fn a_host_is_listed_with_or_without_the_port_that_goes_without_saying() {
+        let transport = transport(&["a.lab", "b.lab:5000", "c.lab:443", "[fd00::1]:5000", "docker.io"]);
+        for (url, allowed, insecure) in [
+            ("https://a.lab/x", true, true),
+            ("http://a.lab/x", true, true),
+            ("https://a.lab:5000/", true, false),
+            ("http://a.lab:5000/", false, false),
+            ("http://b.lab:5000/", true, true),
+            ("http://b.lab/", false, false),
+            ("https://c.lab/", true, true),
+            ("http://c.lab/", false, false),
+            ("http://[fd00::1]:5000/", true, true),
+            ("https://registry-1.docker.io/", true, true),
+            ("https://quay.io/", true, false),
+            ("http://quay.io/", false, false),
+            ("ftp://a.lab/", false, true),
+        ] {
+            let url = url.parse().unwrap();
+            assert_eq!((transport.allows(&url), transport.is_insecure(&url)), (allowed, insecure), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_ca_bundle_without_certificates_is_refused() {
+        test_support::install_crypto_provider();
+        for pem in ["", "text", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            let config = Config { trusted_ca_pem: Some(pem.into()), ..Config::default() };
+            let error = Transport::new(&config).err();
+            assert!(matches!(error, Some(Error::TrustedCa(_) | Error::Client(_))), "{pem:?}: {error:?}");
+        }
+    }
+}

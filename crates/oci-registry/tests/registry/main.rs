@@ -1,0 +1,9 @@
+//! The client against registries that really speak HTTP.
+
+mod auth;
+mod blobs;
+mod docker;
+mod manifests;
+mod reader;
+mod redirects;
+mod support;

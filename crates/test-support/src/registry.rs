@@ -1,0 +1,20 @@
+//! Registries to be tested against.
+//!
+//! [`DockerRegistry`] is Debian's `docker-registry`, with passwords and, if wanted, TLS: it shows that the client gets
+//! on with a program that others wrote. [`TokenRegistry`] runs in the test's own process and gives out tokens as
+//! quay.io does: it shows what the client does when [`Fault`]s are injected.
+
+mod answer;
+mod body;
+mod certificate;
+mod docker;
+mod fault;
+mod log;
+mod service;
+mod token;
+
+pub use certificate::Certificate;
+pub use docker::{DockerRegistry, LoggedRequest};
+pub use fault::Fault;
+pub use log::Request;
+pub use token::{TokenRegistry, TokenRegistryBuilder};

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::Fault;
+use super::body::body;
+use crate::payload::Content;
+
+/// An answer with a manifest or blob in it.
+pub(super) struct Answer<'a> {
+    pub(super) media_type: &'a str,
+    pub(super) content: &'a Content,
+    pub(super) fault: Option<Fault>,
+    /// Counts what is sent.
+    pub(super) served: Arc<AtomicU64>,
+}
+
+impl Answer<'_> {
+    pub(super) fn into_response(self) -> Response {
+        let Self { media_type, content, fault, served } = self;
+        let replacement = match fault {
+            Some(Fault::Replace(bytes)) => Some(Content::from_bytes(bytes)),
+            _ => None,
+        };
+        let (body, length) = body(replacement.as_ref().unwrap_or(content), fault.as_ref(), served);
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, header(media_type));
+        headers.insert("docker-content-digest", header(&content.digest()));
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        response
+    }
+}
+
+pub(super) fn json_body(document: &Value) -> Response {
+    let mut response = Response::new(Body::from(document.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, header("application/json"));
+    response
+}
+
+pub(super) fn redirect(target: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response.headers_mut().insert(LOCATION, header(target));
+    response
+}
+
+/// An injected status.
+pub(super) fn refusal(status: u16, headers: &[(&'static str, String)]) -> Response {
+    let status = StatusCode::from_u16(status).expect("a fault's status is one");
+    let mut response = error(status, "FAULT", "injected");
+    for (name, value) in headers {
+        response.headers_mut().insert(HeaderName::from_static(name), header(value));
+    }
+    response
+}
+
+/// A refusal in the words of the distribution specification.
+pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response {
+    let mut response = json_body(&json!({"errors": [{"code": code, "message": message, "detail": {}}]}));
+    *response.status_mut() = status;
+    response
+}
+
+pub(super) fn header(value: &str) -> HeaderValue {
+    value.parse().expect("fit for a header")
+}

@@ -1,0 +1,84 @@
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use tokio::sync::mpsc;
+
+use super::Fault;
+use crate::payload::Content;
+
+const CHUNK: usize = 64 << 10;
+
+/// A body, as far as the fault lets it, and the length it states.
+pub(crate) fn body(content: &Content, fault: Option<&Fault>, served: Arc<AtomicU64>) -> (Body, Option<u64>) {
+    let whole = content.size();
+    let (limit, end) = match fault {
+        Some(Fault::CutAfter(limit)) => (*limit, End::Cut),
+        Some(Fault::EndAfter(limit)) => (*limit, End::Clean),
+        Some(Fault::StallAfter(limit)) => (*limit, End::Stall),
+        Some(Fault::Append(more)) => (whole, End::More(more)),
+        _ => (whole, End::Clean),
+    };
+    let honest = !matches!(fault, Some(Fault::EndAfter(_) | Fault::Append(_)));
+    let corrupt = match fault {
+        Some(Fault::Corrupt(at)) => Some(*at),
+        _ => None,
+    };
+
+    let source = content.open().expect("the content is there").take(limit);
+    let (sender, receiver) = mpsc::channel(2);
+    tokio::task::spawn_blocking(move || send(source, corrupt, end, &sender));
+    let receive = |mut receiver: mpsc::Receiver<io::Result<Bytes>>| async {
+        let chunk = receiver.recv().await?;
+        if chunk.is_err() {
+            // hyper throws away what it has not sent when a body fails. It sends when a body lets it wait.
+            tokio::task::yield_now().await;
+        }
+        Some((chunk, receiver))
+    };
+    let chunks = stream::unfold(receiver, receive).inspect(move |chunk| {
+        if let Ok(chunk) = chunk {
+            served.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        }
+    });
+    (Body::from_stream(chunks), honest.then_some(whole))
+}
+
+/// What follows the bytes.
+#[derive(Clone, Copy)]
+enum End {
+    Clean,
+    Cut,
+    Stall,
+    More(&'static [u8]),
+}
+
+fn send(mut source: impl Read, corrupt: Option<u64>, end: End, sender: &mpsc::Sender<io::Result<Bytes>>) {
+    let mut sent = 0;
+    loop {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        source.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).expect("the content can be read");
+        if chunk.is_empty() {
+            break;
+        }
+        if let Some(at) = corrupt.and_then(|at| at.checked_sub(sent)).and_then(|at| usize::try_from(at).ok())
+            && let Some(byte) = chunk.get_mut(at)
+        {
+            *byte ^= 1;
+        }
+        sent += chunk.len() as u64;
+        if sender.blocking_send(Ok(chunk.into())).is_err() {
+            return;
+        }
+    }
+    match end {
+        End::Clean => {}
+        End::Cut => drop(sender.blocking_send(Err(io::Error::other("cut as told")))),
+        End::More(more) => drop(sender.blocking_send(Ok(Bytes::from_static(more)))),
+        // Until the client has gone.
+        End::Stall => tokio::runtime::Handle::current().block_on(sender.closed()),
+    }
+}

@@ -1,0 +1,78 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::serve::Listener;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// A certificate for `127.0.0.1` and `localhost`, signed by an authority that nobody knows yet.
+#[derive(Debug)]
+pub struct Certificate {
+    /// The authority, to be trusted.
+    pub ca_pem: String,
+    /// The certificate.
+    pub certificate_pem: String,
+    /// Its key.
+    pub key_pem: String,
+    signed: rcgen::Certificate,
+    key: KeyPair,
+}
+
+impl Certificate {
+    /// Makes both.
+    pub fn generate() -> Self {
+        let key = || KeyPair::generate().expect("keys can be made");
+        let mut authority = CertificateParams::new(Vec::new()).expect("no name is wrong");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(authority, key()).expect("an authority can be made");
+
+        let names = ["127.0.0.1", "localhost"].map(str::to_owned).to_vec();
+        let params = CertificateParams::new(names).expect("both are names");
+        let key = key();
+        let signed = params.signed_by(&key, &authority).expect("a certificate can be made");
+        Self {
+            ca_pem: authority.pem(),
+            certificate_pem: signed.pem(),
+            key_pem: key.serialize_pem(),
+            signed,
+            key,
+        }
+    }
+
+    pub(crate) fn listener(&self, tcp: TcpListener) -> TlsListener {
+        crate::install_crypto_provider();
+        let chain = vec![self.signed.der().clone()];
+        let key = self.key.serialize_der().try_into().expect("a key that was just made");
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+        TlsListener { tcp, acceptor: TlsAcceptor::from(Arc::new(config.expect("key and certificate match"))) }
+    }
+}
+
+/// Speaks TLS with whoever connects. One after the other: a test has few clients.
+pub(crate) struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = Listener::accept(&mut self.tcp).await;
+            // Clients that do not trust us break off here.
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}

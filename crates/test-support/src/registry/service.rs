@@ -1,0 +1,236 @@
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use axum::extract::Request;
+use axum::http::header::{ACCEPT, AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use coreos_names::Sha256;
+use serde_json::json;
+use url::form_urlencoded;
+
+use super::answer::{Answer, error, header, json_body, redirect, refusal};
+use super::fault::{Fault, Faults};
+use super::log::Log;
+use super::{Certificate, TokenRegistryBuilder};
+use crate::payload::Content;
+
+/// What a [`TokenRegistry`](super::TokenRegistry) knows, and how it answers.
+#[derive(Debug)]
+pub(super) struct Service {
+    options: TokenRegistryBuilder,
+    address: String,
+    cdn_address: Option<String>,
+    /// By repository and tag or digest, with the media type.
+    manifests: Mutex<HashMap<(String, String), (String, Content)>>,
+    blobs: Mutex<HashMap<Sha256, Content>>,
+    tokens: Mutex<HashMap<String, Grant>>,
+    pub(super) faults: Faults,
+    pub(super) log: Log,
+}
+
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) password: String,
+    /// The beginnings of repositories they may pull from.
+    pub(super) repositories: Vec<String>,
+}
+
+/// What a token is good for.
+#[derive(Clone, Debug)]
+struct Grant {
+    /// `None` if for nothing.
+    repository: Option<String>,
+    expires: Instant,
+}
+
+impl Service {
+    const TOKEN_LIFETIME: Duration = Duration::from_mins(5);
+    const SIGNATURE: &str = "X-Amz-Signature=presigned";
+
+    pub(super) fn new(options: TokenRegistryBuilder, address: String, cdn_address: Option<String>) -> Self {
+        Self {
+            options,
+            address,
+            cdn_address,
+            manifests: Mutex::default(),
+            blobs: Mutex::default(),
+            tokens: Mutex::default(),
+            faults: Faults::default(),
+            log: Log::default(),
+        }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) fn cdn_address(&self) -> Option<&str> {
+        self.cdn_address.as_deref()
+    }
+
+    pub(super) const fn certificate(&self) -> Option<&Certificate> {
+        self.options.certificate.as_ref()
+    }
+
+    pub(super) fn store_manifest(&self, repository: &str, name: &str, media_type: &str, manifest: &Content) {
+        let key = (repository.to_owned(), name.to_owned());
+        self.manifests.lock().unwrap().insert(key, (media_type.to_owned(), manifest.clone()));
+    }
+
+    pub(super) fn store_blob(&self, blob: &Content) {
+        self.blobs.lock().unwrap().insert(blob.sha256(), blob.clone());
+    }
+
+    pub(super) fn revoke_tokens(&self) {
+        self.tokens.lock().unwrap().clear();
+    }
+
+    /// Answers what is asked of the registry.
+    pub(super) fn registry(&self, request: &Request) -> Response {
+        let served = self.log.note(request, false);
+        let path = request.uri().path();
+        let fault = match self.fault(path) {
+            Ok(fault) => fault,
+            Err(response) => return *response,
+        };
+        if request.method() != Method::GET {
+            return error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "only GET");
+        }
+        if path == "/token" {
+            return self.token(request);
+        }
+        let grant = self.grant(request.headers());
+        let Some((repository, kind, name)) = parts(path) else {
+            let welcome = self.options.open_ping || grant.is_some();
+            return if welcome { json_body(&json!({})) } else { self.challenge("") };
+        };
+        if grant.and_then(|grant| grant.repository).as_deref() != Some(repository) {
+            let scope = format!(",scope=\"repository:{repository}:pull,push\",error=\"insufficient_scope\"");
+            return self.challenge(&scope);
+        }
+        let found = match kind {
+            "manifests" => self.manifest(repository, name, request.headers()),
+            _ => self.blob(name).map(|blob| ("application/octet-stream".to_owned(), blob)),
+        };
+        match (found, &self.cdn_address) {
+            (None, _) => error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown"),
+            (Some(_), Some(cdn)) if kind == "blobs" => {
+                redirect(&self.url(cdn, &format!("/storage/{name}?{}", Self::SIGNATURE)))
+            }
+            (Some((media_type, content)), _) => {
+                Answer { media_type: &media_type, content: &content, fault, served }.into_response()
+            }
+        }
+    }
+
+    /// Answers what is asked of the CDN.
+    pub(super) fn storage(&self, request: &Request) -> Response {
+        let served = self.log.note(request, true);
+        let path = request.uri().path();
+        let fault = match self.fault(path) {
+            Ok(fault) => fault,
+            Err(response) => return *response,
+        };
+        if request.headers().contains_key(AUTHORIZATION) {
+            return error(StatusCode::BAD_REQUEST, "InvalidArgument", "only one auth mechanism allowed");
+        }
+        let blob = path.strip_prefix("/storage/").and_then(|digest| self.blob(digest));
+        match blob.filter(|_| request.uri().query() == Some(Self::SIGNATURE)) {
+            Some(content) => {
+                Answer { media_type: "application/octet-stream", content: &content, fault, served }
+                    .into_response()
+            }
+            None => error(StatusCode::FORBIDDEN, "AccessDenied", "access denied"),
+        }
+    }
+
+    /// What is to go wrong with the body, or what is to be answered instead of any.
+    fn fault(&self, path: &str) -> Result<Option<Fault>, Box<Response>> {
+        match self.faults.take(path) {
+            Some(Fault::Status(status, headers)) => Err(Box::new(refusal(status, &headers))),
+            Some(Fault::Redirect(target)) => Err(Box::new(redirect(&target))),
+            other => Ok(other),
+        }
+    }
+
+    fn challenge(&self, more: &str) -> Response {
+        let realm = self.options.realm.clone().unwrap_or_else(|| self.url(&self.address, "/token"));
+        let words = "access to the requested resource is not authorized";
+        let mut response = error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", words);
+        let challenge = format!("Bearer realm=\"{realm}\",service=\"{}\"{more}", self.address);
+        response.headers_mut().insert(WWW_AUTHENTICATE, header(&challenge));
+        response
+    }
+
+    /// Gives out a token for what is asked, and one for nothing to those who may not have it.
+    fn token(&self, request: &Request) -> Response {
+        let scope = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
+            .find_map(|(name, value)| (name == "scope").then(|| value.into_owned()));
+        let repository =
+            scope.as_deref().and_then(|scope| scope.strip_prefix("repository:")?.strip_suffix(":pull"));
+        let Some(repository) = repository else {
+            return error(StatusCode::BAD_REQUEST, "BAD_SCOPE", "one scope, and no more than pull");
+        };
+        let allowed = match basic(request.headers()) {
+            None => self.options.anonymous,
+            Some((name, password)) => {
+                let known = |user: &&User| user.name == name && user.password == password;
+                let Some(user) = self.options.users.iter().find(known) else {
+                    return error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Invalid Username or Password");
+                };
+                user.repositories.iter().any(|start| repository.starts_with(start))
+            }
+        };
+        let token = uuid::Uuid::new_v4().to_string();
+        let repository = allowed.then(|| repository.to_owned());
+        let grant = Grant { repository, expires: Instant::now() + Self::TOKEN_LIFETIME };
+        self.tokens.lock().unwrap().insert(token.clone(), grant);
+        json_body(&json!({"token": token, "expires_in": Self::TOKEN_LIFETIME.as_secs()}))
+    }
+
+    /// What the request's token is good for. `None` if it has none that is valid.
+    fn grant(&self, headers: &HeaderMap) -> Option<Grant> {
+        let token = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+        let grant = self.tokens.lock().unwrap().get(token)?.clone();
+        (Instant::now() < grant.expires).then_some(grant)
+    }
+
+    /// Only for those who say that they can read it, as with real registries.
+    fn manifest(&self, repository: &str, name: &str, headers: &HeaderMap) -> Option<(String, Content)> {
+        let key = (repository.to_owned(), name.to_owned());
+        let (media_type, manifest) = self.manifests.lock().unwrap().get(&key)?.clone();
+        let accepted = headers.get_all(ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+        let accepted =
+            accepted.flat_map(|accept| accept.split(',')).any(|accept| accept.trim() == media_type);
+        accepted.then_some((media_type, manifest))
+    }
+
+    fn blob(&self, digest: &str) -> Option<Content> {
+        let sha256: Sha256 = digest.strip_prefix("sha256:")?.parse().ok()?;
+        self.blobs.lock().unwrap().get(&sha256).cloned()
+    }
+
+    fn url(&self, address: &str, path: &str) -> String {
+        let scheme = if self.certificate().is_some() { "https" } else { "http" };
+        format!("{scheme}://{address}{path}")
+    }
+}
+
+/// Repository, `manifests` or `blobs`, and tag or digest.
+fn parts(path: &str) -> Option<(&str, &str, &str)> {
+    let (rest, name) = path.strip_prefix("/v2/")?.rsplit_once('/')?;
+    let (repository, kind) = rest.rsplit_once('/')?;
+    matches!(kind, "manifests" | "blobs").then_some((repository, kind, name))
+}
+
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let encoded = headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
+    let (name, password) = decoded.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
+}
