@@ -1,1 +1,36 @@
 //! OpenShift release payloads, and the CoreOS live ISO inside them.
+//!
+//! From a release image to a verified stream of exactly one file:
+//!
+//! 1. [`release_images`] reads the `RELEASE_IMAGES` setting.
+//! 2. [`Payload::resolve`] reads the release image's manifest and its last layer: which components the release has,
+//!    and which ISO (build, SHA-256) belongs to each architecture. All of it is digest-checked before it is believed.
+//! 3. [`LiveIso::locate`] finds the component image that carries the ISO, in a mirror or at its origin.
+//! 4. [`LiveIso::extract`] streams the ISO's layer through inflate and tar into an [`IsoSink`].
+//!
+//! Nothing here knows of a data directory or retries anything.
+
+mod error;
+mod layer;
+mod live_iso;
+mod locate;
+mod manifests;
+mod payload;
+pub mod release_images;
+mod stream_metadata;
+
+pub use error::{Attempt, Error};
+pub use live_iso::{ExtractedIso, IsoSink};
+pub use locate::LiveIso;
+pub use oci_registry::Reference;
+pub use payload::Payload;
+pub use stream_metadata::{BootImage, StreamMetadata};
+
+/// The parsers of foreign bytes, for fuzzing. Not part of the crate's promise.
+#[doc(hidden)]
+pub mod fuzzing {
+    /// Reads everything that a release image's last layer can hold.
+    pub fn manifests(bytes: &[u8]) {
+        let _ = crate::manifests::read(bytes);
+    }
+}

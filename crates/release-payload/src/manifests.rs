@@ -1,0 +1,193 @@
+//! The `release-manifests/` directory in a release image's last layer.
+//!
+//! `oc adm release new` appends this layer; its first two files are the payload's description of itself. The boot images
+//! are the ConfigMap by which the installer publishes CoreOS stream metadata in a cluster.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+
+use coreos_names::OpenshiftVersion;
+use oci_registry::Reference;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::layer;
+use crate::stream_metadata::StreamMetadata;
+
+const DIRECTORY: &str = "release-manifests/";
+const IMAGE_REFERENCES: &str = "image-references";
+const RELEASE_METADATA: &str = "release-metadata";
+/// The number in front of it says when the cluster-version operator applies it, and has changed before.
+const BOOT_IMAGES: &str = "coreos-bootimages.yaml";
+
+/// Ten times the largest of these files in any known release.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Why a layer is not the one of a release image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The image has no layer at all.
+    #[error("it has no layers")]
+    NoLayers,
+    /// The release image is a manifest list whose children are lists again, or of no known platform.
+    #[error("its manifest list has no image for an architecture that OpenShift runs on")]
+    NoPlatform,
+    /// The layer is no tar archive, or its compression is broken.
+    #[error("its last layer cannot be unpacked")]
+    Layer(#[from] io::Error),
+    /// A file that makes a release image one is not there.
+    #[error("its last layer has no {DIRECTORY}{0}")]
+    Missing(&'static str),
+    /// A file is larger than any release has it.
+    #[error("{DIRECTORY}{name} has {size} bytes; at most {MAX_FILE} are read")]
+    TooLarge {
+        /// The file.
+        name: String,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A file does not hold what it should.
+    #[error("{DIRECTORY}{name} is invalid")]
+    Invalid {
+        /// The file.
+        name: &'static str,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// What the last layer says of a release.
+#[derive(Debug)]
+pub(crate) struct ReleaseManifests {
+    pub(crate) version: OpenshiftVersion,
+    pub(crate) components: BTreeMap<String, Reference>,
+    pub(crate) boot_images: StreamMetadata,
+}
+
+/// Reads the layer. The caller has verified its digest.
+pub(crate) fn read(layer: impl Read) -> Result<ReleaseManifests, Error> {
+    let (mut references, mut metadata, mut boot_images) = (None, None, None);
+    layer::for_each_file(layer, |path, size, content| {
+        let Some(name) = path.strip_prefix(DIRECTORY) else { return Ok(ControlFlow::Continue(())) };
+        let place = match name {
+            IMAGE_REFERENCES => &mut references,
+            RELEASE_METADATA => &mut metadata,
+            name if name.ends_with(BOOT_IMAGES) => &mut boot_images,
+            _ => return Ok(ControlFlow::Continue(())),
+        };
+        if size > MAX_FILE {
+            return Err(Error::TooLarge { name: name.to_owned(), size });
+        }
+        let mut bytes = Vec::new();
+        content.read_to_end(&mut bytes)?;
+        *place = Some(bytes);
+        Ok(ControlFlow::Continue(()))
+    })?;
+
+    let references: ImageReferences =
+        parse(IMAGE_REFERENCES, &references.ok_or(Error::Missing(IMAGE_REFERENCES))?)?;
+    let metadata: Option<ReleaseMetadata> =
+        metadata.map(|bytes| parse(RELEASE_METADATA, &bytes)).transpose()?;
+    let boot_images = boot_images.map(|bytes| read_boot_images(&bytes)).transpose()?.unwrap_or_default();
+    // A release made without metadata names itself in the image stream only.
+    let version = metadata.map_or_else(|| references.metadata.name.clone(), |metadata| metadata.version);
+    Ok(ReleaseManifests {
+        version: version.parse().map_err(|error| invalid(RELEASE_METADATA, error))?,
+        components: references.components()?,
+        boot_images,
+    })
+}
+
+fn read_boot_images(yaml: &[u8]) -> Result<StreamMetadata, Error> {
+    let config_map: ConfigMap = parse(BOOT_IMAGES, yaml)?;
+    let Some(stream) = config_map.data.stream else { return Ok(StreamMetadata::default()) };
+    StreamMetadata::parse(stream.as_bytes()).map_err(|error| invalid(BOOT_IMAGES, error))
+}
+
+/// Parses JSON, or YAML where it does not look like JSON: both occur.
+fn parse<T: DeserializeOwned>(name: &'static str, bytes: &[u8]) -> Result<T, Error> {
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        serde_json::from_slice(bytes).map_err(|error| invalid(name, error))
+    } else {
+        serde_yaml_ng::from_slice(bytes).map_err(|error| invalid(name, error))
+    }
+}
+
+fn invalid(name: &'static str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Invalid { name, source: error.into() }
+}
+
+/// An `image.openshift.io/v1` ImageStream.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ImageReferences {
+    kind: String,
+    api_version: String,
+    metadata: ObjectMeta,
+    spec: ImageStreamSpec,
+}
+
+#[derive(Deserialize)]
+struct ObjectMeta {
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct ImageStreamSpec {
+    #[serde(default)]
+    tags: Vec<Tag>,
+}
+
+#[derive(Deserialize)]
+struct Tag {
+    name: String,
+    from: Option<TagSource>,
+}
+
+#[derive(Deserialize)]
+struct TagSource {
+    kind: String,
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct ReleaseMetadata {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct ConfigMap {
+    data: ConfigMapData,
+}
+
+#[derive(Deserialize)]
+struct ConfigMapData {
+    stream: Option<String>,
+}
+
+impl ImageReferences {
+    /// The components by name. As in `oc`, the first tag of a name that is an image counts.
+    fn components(self) -> Result<BTreeMap<String, Reference>, Error> {
+        if (self.kind.as_str(), self.api_version.as_str()) != ("ImageStream", "image.openshift.io/v1") {
+            let found = format!(
+                "expected an image.openshift.io/v1 ImageStream, found {} {}",
+                self.api_version, self.kind
+            );
+            return Err(invalid(IMAGE_REFERENCES, found));
+        }
+        let mut components = BTreeMap::new();
+        for tag in self.spec.tags {
+            let Some(from) = tag.from.filter(|from| from.kind == "DockerImage" && !from.name.is_empty())
+            else {
+                continue;
+            };
+            let reference = from.name.parse().map_err(|error| invalid(IMAGE_REFERENCES, error))?;
+            components.entry(tag.name).or_insert(reference);
+        }
+        Ok(components)
+    }
+}

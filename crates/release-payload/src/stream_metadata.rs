@@ -1,0 +1,101 @@
+//! CoreOS stream metadata: which live ISO belongs to a release, for every architecture.
+//!
+//! The format is that of <https://github.com/coreos/stream-metadata-go>; only what identifies an ISO is read.
+
+use std::collections::BTreeMap;
+
+use coreos_names::{Arch, OsBuild, Sha256};
+use serde::Deserialize;
+
+/// The live ISO of one architecture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootImage {
+    /// The operating system's build, the RHCOS version.
+    pub os_build: OsBuild,
+    /// The SHA-256 of the ISO.
+    pub sha256: Sha256,
+}
+
+/// The live ISOs that a stream has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamMetadata(BTreeMap<Arch, BootImage>);
+
+impl StreamMetadata {
+    /// Reads a `*-stream.json`. Architectures that are unknown or have no live ISO are left out.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let document: Document = serde_json::from_slice(json)?;
+        let images = document.architectures.into_iter().filter_map(|(name, architecture)| {
+            let metal = architecture.artifacts.metal?;
+            let sha256 = metal.formats.iso?.disk.sha256;
+            Some((name.parse().ok()?, BootImage { os_build: metal.release, sha256 }))
+        });
+        Ok(Self(images.collect()))
+    }
+
+    /// The live ISO of an architecture.
+    pub fn boot_image(&self, arch: Arch) -> Option<&BootImage> {
+        self.0.get(&arch)
+    }
+}
+
+#[derive(Deserialize)]
+struct Document {
+    architectures: BTreeMap<String, Architecture>,
+}
+
+#[derive(Deserialize)]
+struct Architecture {
+    #[serde(default)]
+    artifacts: Artifacts,
+}
+
+#[derive(Default, Deserialize)]
+struct Artifacts {
+    metal: Option<Metal>,
+}
+
+#[derive(Deserialize)]
+struct Metal {
+    release: OsBuild,
+    formats: Formats,
+}
+
+#[derive(Deserialize)]
+struct Formats {
+    iso: Option<Format>,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    disk: Disk,
+}
+
+#[derive(Deserialize)]
+struct Disk {
+    sha256: Sha256,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn isos_of_known_architectures_are_read_and_the_rest_is_left_out() {
+        let json = format!(
+            r#"{{"stream":"rhcos-4.18","metadata":{{"last-modified":"2025"}},"architectures":{{
+                "x86_64":{{"artifacts":{{"metal":{{"release":"418.94.1-0","formats":{{
+                    "iso":{{"disk":{{"location":"https://example.com/x.iso","sha256":"{digest}"}}}},
+                    "raw.gz":{{"disk":{{"sha256":"junk"}}}}}}}},"aws":{{"release":"418.94.1-0","formats":{{}}}}}},"images":{{}}}},
+                "aarch64":{{"artifacts":{{"metal":{{"release":"418.94.1-0","formats":{{}}}}}}}},
+                "s390x":{{}},
+                "riscv64":{{"artifacts":{{}}}}}}}}"#,
+            digest = "ab".repeat(32)
+        );
+        let stream = StreamMetadata::parse(json.as_bytes()).unwrap();
+        let image = stream.boot_image(Arch::X86_64).unwrap();
+        assert_eq!(image.os_build.as_str(), "418.94.1-0");
+        assert_eq!(image.sha256, Sha256::from([0xab; 32]));
+        assert!(stream.boot_image(Arch::Arm64).is_none());
+        assert!(stream.boot_image(Arch::S390x).is_none());
+    }
+}
