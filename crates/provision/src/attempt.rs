@@ -1,0 +1,109 @@
+//! One attempt at one image: from the payload to a lease.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use coreos_names::{Arch, ImageKind};
+use image_store::{EntryId, ImageKey, Lease};
+use release_payload::{LiveIso, Payload};
+
+use crate::progress::Progress;
+use crate::provisioner::Provisioner;
+
+/// Why an image could not be brought in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The payload did not give its ISO.
+    #[error(transparent)]
+    Payload(#[from] release_payload::Error),
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] image_store::Error),
+    /// The release is for other architectures.
+    #[error(
+        "release {pullspec} is not for {arch}; it is for {}",
+        available.iter().map(|arch| arch.name()).collect::<Vec<_>>().join(", ")
+    )]
+    NotForArch {
+        /// The release image.
+        pullspec: String,
+        /// What the configuration asks for.
+        arch: Arch,
+        /// What the release is for.
+        available: Vec<Arch>,
+    },
+}
+
+impl Error {
+    /// Whether trying again soon can succeed without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Payload(error) => error.is_retryable(),
+            Self::Store(error) => error.is_retryable(),
+            Self::NotForArch { .. } => false,
+        }
+    }
+}
+
+impl Provisioner {
+    /// Brings the image of one architecture into the store, unless it is there already.
+    pub(crate) async fn attempt(
+        &self,
+        payload: &Payload,
+        arch: Arch,
+        entry: EntryId,
+    ) -> Result<Lease, Error> {
+        if !payload.arches().contains(&arch) {
+            let available = payload.arches().to_vec();
+            return Err(Error::NotForArch { pullspec: payload.pullspec().to_string(), arch, available });
+        }
+        let forecast = payload.boot_image(arch).map(|image| ImageKey {
+            os_build: image.os_build.clone(),
+            arch,
+            kind: ImageKind::Full,
+        });
+        let Some(key) = forecast else { return self.fetch(payload, arch, entry).await };
+        self.catalog.set_build(entry, key.os_build.clone());
+        let _only_once = self.lock_key(&key).await;
+        match self.blocking(move |store| store.image(&key)).await? {
+            Some(lease) => Ok(lease),
+            None => self.fetch(payload, arch, entry).await,
+        }
+    }
+
+    async fn fetch(&self, payload: &Payload, arch: Arch, entry: EntryId) -> Result<Lease, Error> {
+        let _permit = self.downloads.acquire().await;
+        let iso = LiveIso::locate(&self.registry, payload, arch).await?;
+        let started = Instant::now();
+        tracing::info!(
+            release.version = %payload.version(), %arch, image = %iso.image(),
+            layer.bytes = iso.largest_layer().map(|(_, size)| size),
+            "fetching the live ISO"
+        );
+        let staging = self.blocking(image_store::ImageStore::stage).await?;
+        let sink = Progress::new(staging, Arc::clone(&self.catalog), entry);
+        let extracted = iso.extract(&self.registry, sink).await?;
+        let staging = extracted.sink.into_staging();
+        let (size, boot_image) = (staging.written(), extracted.stated);
+        let key = ImageKey { os_build: boot_image.os_build, arch, kind: ImageKind::Full };
+        let lease = self.blocking(move |_| staging.seal(boot_image.sha256)?.publish(key)).await?;
+        tracing::info!(
+            release.version = %payload.version(), image.key = %lease.key(), image.bytes = size,
+            image.sha256 = %lease.sha256(), duration.seconds = started.elapsed().as_secs_f64(),
+            "the live ISO is verified and published"
+        );
+        Ok(lease)
+    }
+
+    /// Runs work on the store where blocking is allowed.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&image_store::ImageStore) -> Result<T, image_store::Error> + Send + 'static,
+    ) -> Result<T, image_store::Error> {
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || work(&store))
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+}

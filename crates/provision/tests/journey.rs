@@ -1,0 +1,303 @@
+//! From a registry that gives out tokens to images in the data directory, and what happens when something is wrong.
+
+mod site;
+
+use std::time::Duration;
+
+use coreos_names::{Arch, ImageKind};
+use image_store::{ImageState, Lookup};
+use site::{Site, content};
+use test_support::fixtures::OS_BUILD;
+use test_support::payload::{Compression, Flaw, MediaTypes, ReleaseBuilder};
+use test_support::registry::Fault;
+
+fn release(version: &str) -> ReleaseBuilder {
+    release_without_iso(version).iso(Arch::X86_64, content(Arch::X86_64))
+}
+
+/// Its components' origin is a place where nobody listens, as in a site without internet.
+fn release_without_iso(version: &str) -> ReleaseBuilder {
+    ReleaseBuilder::new(version, OS_BUILD)
+        .component_repository("127.0.0.1:1/openshift-release-dev/ocp-v4.0-art-dev")
+}
+
+#[tokio::test]
+async fn a_release_image_becomes_a_verified_iso() {
+    let site = Site::new().await;
+    let pullspec = site.publish(release("4.18.52"));
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.finished().await;
+
+    let lease = run.ready("4.18", Arch::X86_64);
+    assert_eq!(lease.key().os_build.as_str(), OS_BUILD);
+    assert_eq!(lease.sha256(), content(Arch::X86_64).sha256());
+    let published =
+        std::fs::read(site.data_dir().join(format!("rhcos-full-iso-{OS_BUILD}-x86_64.iso"))).unwrap();
+    assert!(published == std::fs::read(test_support::fixtures::live_iso(Arch::X86_64)).unwrap());
+}
+
+#[tokio::test]
+async fn only_the_layer_with_the_iso_is_downloaded() {
+    let site = Site::new().await;
+    let release = release("4.18.52").build().unwrap();
+    let pullspec = site.publish_built(&release);
+    site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]).finished().await;
+
+    let component = &release.machine_os_images().image.images()[0];
+    let iso_layer = component.layers.iter().max_by_key(|layer| layer.content.size()).unwrap();
+    let manifests_layer = release.image.images()[0].layers.last().unwrap();
+    let mut expected =
+        [&component.config, &iso_layer.content, &release.image.images()[0].config, &manifests_layer.content]
+            .map(|blob| blob.digest())
+            .to_vec();
+    let mut downloaded: Vec<String> = site
+        .registry
+        .requests()
+        .iter()
+        .filter(|request| !request.cdn)
+        .filter_map(|request| Some(request.path.split_once("/blobs/")?.1.to_owned()))
+        .collect();
+    expected.sort();
+    downloaded.sort();
+    assert_eq!(downloaded, expected);
+}
+
+#[tokio::test]
+async fn a_multi_payload_is_one_entry_and_four_images() {
+    let site = Site::new().await;
+    let multi = Arch::ALL
+        .into_iter()
+        .fold(release_without_iso("4.18.52"), |release, arch| release.iso(arch, content(arch)))
+        .multi();
+    let pullspec = site.publish(multi);
+    let run = site.provision(&[("4.18-multi", "4.18.52-multi", "multi", &pullspec)]);
+    run.finished().await;
+    for arch in Arch::ALL {
+        assert_eq!(run.ready("4.18", arch).sha256(), content(arch).sha256(), "{arch}");
+    }
+    assert_eq!(site.published().len(), 4);
+}
+
+#[tokio::test]
+async fn oci_media_types_and_zstd_layers_are_read_like_dockers() {
+    for (media_types, compression) in [
+        (MediaTypes::Oci, Compression::Zstd),
+        (MediaTypes::Oci, Compression::Gzip),
+        (MediaTypes::Docker, Compression::None),
+    ] {
+        let site = Site::new().await;
+        let pullspec = site.publish(release("4.18.52").media_types(media_types).compression(compression));
+        let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+        run.finished().await;
+        run.ready("4.18.52", Arch::X86_64);
+    }
+}
+
+#[tokio::test]
+async fn two_releases_that_share_an_iso_fetch_it_once() {
+    let site = Site::new().await;
+    let first = site.publish(release("4.18.51"));
+    let second = site.publish(release("4.18.52"));
+    let run = site
+        .provision(&[("4.18.51", "4.18.51", "x86_64", &first), ("4.18.52", "4.18.52", "x86_64", &second)]);
+    run.finished().await;
+    assert_eq!(run.ready("4.18.51", Arch::X86_64).key(), run.ready("4.18.52", Arch::X86_64).key());
+    assert_eq!(site.iso_downloads(), 1);
+}
+
+#[tokio::test]
+async fn a_restart_downloads_nothing_and_needs_no_registry() {
+    let mut site = Site::new().await;
+    let tag = site.publish(release("4.18.52"));
+    site.provision(&[("4.18", "4.18.52", "x86_64", &tag)]).finished().await;
+    assert_eq!(site.iso_downloads(), 1);
+
+    site.registry.clear_requests();
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &tag)]);
+    run.finished().await;
+    run.ready("4.18", Arch::X86_64);
+    assert_eq!(site.iso_downloads(), 0, "the tag was asked again, the ISO was not");
+
+    site.stop_registry().await;
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &tag)]);
+    run.until("the image is ready", |run| run.is_ready("4.18", Arch::X86_64)).await;
+}
+
+#[tokio::test]
+async fn a_release_by_digest_is_not_even_asked_for_again() {
+    let site = Site::new().await;
+    let built = release("4.18.52").build().unwrap();
+    let tag = site.publish_built(&built);
+    let digest = format!("{}@{}", tag.rsplit_once(':').unwrap().0, built.image.digest());
+    site.provision(&[("4.18", "4.18.52", "x86_64", &digest)]).finished().await;
+
+    site.registry.clear_requests();
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &digest)]);
+    run.finished().await;
+    run.ready("4.18", Arch::X86_64);
+    assert_eq!(site.registry.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_tag_that_moved_is_followed_while_the_old_image_is_served() {
+    let site = Site::new().await;
+    let tag = site.publish(release("4.18.52"));
+    site.provision(&[("4.18", "4.18.52", "x86_64", &tag)]).finished().await;
+
+    let newer =
+        ReleaseBuilder::new("4.18.52", "418.94.209901010000-0").iso(Arch::X86_64, content(Arch::X86_64));
+    assert_eq!(site.publish(newer), tag);
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &tag)]);
+    run.finished().await;
+    assert_eq!(run.ready("4.18", Arch::X86_64).key().os_build.as_str(), "418.94.209901010000-0");
+}
+
+/// A release with something wrong, and what an admin must be told about it.
+struct Wrong {
+    release: ReleaseBuilder,
+    arch: &'static str,
+    reason: &'static [&'static str],
+}
+
+#[tokio::test]
+async fn one_bad_release_gives_one_clear_error_and_the_others_go_on() {
+    let flawed = |flaw| release("4.17.1").flaw(flaw);
+    let arm64 = || release_without_iso("4.17.1").iso(Arch::Arm64, content(Arch::Arm64));
+    for Wrong { release: bad, arch, reason } in [
+        Wrong {
+            release: flawed(Flaw::WrongStream),
+            arch: "x86_64",
+            reason: &["the ISO's SHA-256 is ", " was announced for it"],
+        },
+        Wrong {
+            release: flawed(Flaw::NoComponent),
+            arch: "x86_64",
+            reason: &["release 4.17.1 has no component machine-os-images"],
+        },
+        Wrong {
+            release: flawed(Flaw::NoBootimages).flaw(Flaw::NoStream),
+            arch: "x86_64",
+            reason: &["states the SHA-256 of the live ISO for x86_64", "cannot be verified"],
+        },
+        Wrong { release: arm64(), arch: "x86_64", reason: &["is not for x86_64; it is for arm64"] },
+        Wrong {
+            release: arm64()
+                .iso(Arch::X86_64, content(Arch::X86_64))
+                .multi()
+                .flaw(Flaw::NoArch(Arch::X86_64)),
+            arch: "x86_64",
+            reason: &["has no image for x86_64; it has arm64"],
+        },
+    ] {
+        let site = Site::new().await;
+        let good = site.publish(release("4.18.52"));
+        let bad = site.publish(bad);
+        let run = site.provision(&[("4.17", "4.17.1", arch, &bad), ("4.18", "4.18.52", "x86_64", &good)]);
+        run.assert_only_the_good_one_is_there(&site, reason).await;
+    }
+}
+
+#[tokio::test]
+async fn wrong_bytes_are_found_wherever_they_are_and_leave_nothing_behind() {
+    let release_manifests = |release: &test_support::payload::Release| {
+        release.image.images()[0].layers.last().unwrap().content.digest()
+    };
+    let iso_layer = |release: &test_support::payload::Release| {
+        let image = &release.machine_os_images().image.images()[0];
+        image.layers.iter().max_by_key(|layer| layer.content.size()).unwrap().content.digest()
+    };
+    let component = |release: &test_support::payload::Release| release.machine_os_images().image.digest();
+    type Place<'a> = &'a dyn Fn(&test_support::payload::Release) -> String;
+    let cases: [(Place<'_>, Fault, &[&str]); 6] = [
+        (&release_manifests, Fault::Corrupt(50), &["cannot read the release image", "sha256:"]),
+        (&component, Fault::Corrupt(100), &["cannot find the image 127.0.0.1:1/", "tried 127.0.0.1:"]),
+        (&iso_layer, Fault::Corrupt(20_000_000), &["cannot read 127.0.0.1:", "sha256:"]),
+        (&iso_layer, Fault::CutAfter(20_000_000), &["cannot read 127.0.0.1:"]),
+        (&iso_layer, Fault::EndAfter(20_000_000), &["cannot read 127.0.0.1:"]),
+        (&iso_layer, Fault::Append(b"more"), &["cannot read 127.0.0.1:"]),
+    ];
+    for (place, fault, reason) in cases {
+        let site = Site::new().await;
+        let bad = release("4.17.1").build().unwrap();
+        site.registry.inject(&place(&bad), fault.clone());
+        let bad = site.publish_built(&bad);
+        let run = site.provision(&[("4.17", "4.17.1", "x86_64", &bad)]);
+        run.until("the bad release has failed", |run| run.reason("4.17").is_some()).await;
+        let text = run.reason("4.17").unwrap();
+        for part in reason {
+            assert!(text.contains(part), "{fault:?}: {part:?} is not in {text:?}");
+        }
+        run.stop().await;
+        assert!(site.published().is_empty(), "{fault:?}");
+        assert!(site.unfinished().is_empty(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_wrong_is_tried_again_until_it_is_right() {
+    let site = Site::new().await;
+    let built = release("4.18.52").build().unwrap();
+    site.registry.inject("4.18.52-x86_64", Fault::status(503));
+    let pullspec = site.publish_built(&built);
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.until("it has failed", |run| run.reason("4.18").is_some()).await;
+    site.registry.heal();
+    run.finished().await;
+    run.ready("4.18", Arch::X86_64);
+}
+
+#[tokio::test]
+async fn a_broken_entry_of_the_pull_secret_harms_only_its_registry() {
+    let broken = Site::new().await;
+    let site = Site::new().await;
+    let good = site.publish(release("4.18.52"));
+    let bad = broken.publish(release("4.17.1"));
+    let secret = format!(
+        r#"{{"auths": {{"{}": {{"auth": "not base64!"}}, {}}}}}"#,
+        broken.registry.address(),
+        site.pull_secret_entry()
+    );
+    let run = site
+        .provision_with(&secret, &[("4.17", "4.17.1", "x86_64", &bad), ("4.18", "4.18.52", "x86_64", &good)]);
+    run.assert_only_the_good_one_is_there(&site, &["cannot read the release image", "pull secret"]).await;
+}
+
+#[tokio::test]
+async fn a_release_before_4_11_is_unsupported_and_never_asked_for() {
+    let site = Site::new().await;
+    let pullspec = format!("{}/ocp/release:4.10.67-x86_64", site.registry.address());
+    let run = site.provision(&[("4.10", "4.10.67", "x86_64", &pullspec)]);
+    run.finished().await;
+    let Lookup::NotReady(report) = run.catalog.find("4.10", Arch::X86_64, ImageKind::Full) else { panic!() };
+    let ImageState::Unsupported { reason } = report.state else { panic!("{:?}", report.state) };
+    assert!(reason.contains("release 4.10.67 is older than 4.11"), "{reason}");
+    assert_eq!(site.registry.requests().len(), 0);
+    assert!(run.catalog.is_settled());
+}
+
+#[tokio::test]
+async fn the_component_is_the_truth_where_the_release_announces_another_iso() {
+    let site = Site::new().await;
+    let pullspec = site.publish(release("4.18.52").flaw(Flaw::OtherBootimages));
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.finished().await;
+    assert_eq!(run.ready("4.18", Arch::X86_64).key().os_build.as_str(), OS_BUILD);
+}
+
+#[tokio::test]
+async fn stopping_in_mid_download_leaves_nothing_behind() {
+    let site = Site::new().await;
+    let built = release("4.18.52").build().unwrap();
+    let image = &built.machine_os_images().image.images()[0];
+    let iso_layer = image.layers.iter().max_by_key(|layer| layer.content.size()).unwrap();
+    site.registry.inject(&iso_layer.content.digest(), Fault::StallAfter(10_000_000));
+    let pullspec = site.publish_built(&built);
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.until("bytes arrive", |run| run.received("4.18") > 4 << 20).await;
+    assert_eq!(site.unfinished().len(), 1);
+    run.stop().await;
+    // The thread that writes hears of it when it next asks for bytes.
+    while !site.unfinished().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

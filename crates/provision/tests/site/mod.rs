@@ -1,0 +1,204 @@
+//! A registry and a data directory, and a provisioner between them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coreos_names::{Arch, ImageKind};
+use image_store::{Catalog, ImageState, ImageStore, Lease, Lookup};
+use oci_registry::{Config, PullSecret, Registry, Retry};
+use provision::{Provisioner, RetryPolicy};
+use release_payload::release_images;
+use serde_json::json;
+use tempfile::TempDir;
+use test_support::fixtures::live_iso;
+use test_support::install_crypto_provider;
+use test_support::payload::{Content, Release, ReleaseBuilder};
+use test_support::registry::TokenRegistry;
+use tokio::task::JoinHandle;
+
+const REPOSITORY: &str = "mirror/ocp-release";
+
+/// Enough for the slowest machine; only a test that fails waits so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The ISO of a fixture, as content of a payload.
+pub(crate) fn content(arch: Arch) -> Content {
+    Content::from_file(live_iso(arch)).unwrap()
+}
+
+pub(crate) struct Site {
+    pub(crate) registry: TokenRegistry,
+    cdn: Option<String>,
+    data: TempDir,
+}
+
+impl Site {
+    pub(crate) async fn new() -> Self {
+        install_crypto_provider();
+        let registry = TokenRegistry::builder().user("puller", "secret").cdn().start().await;
+        let cdn = Some(registry.cdn_address().to_owned());
+        Self { registry, cdn, data: TempDir::new().unwrap() }
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Mirrors a release as `oc adm release mirror` does, all into one repository. Returns the pullspec.
+    pub(crate) fn publish_built(&self, release: &Release) -> String {
+        for component in &release.components {
+            self.registry.publish(REPOSITORY, &component.tag, &component.image);
+        }
+        self.registry.publish(REPOSITORY, &release.tag, &release.image);
+        format!("{}/{REPOSITORY}:{}", self.registry.address(), release.tag)
+    }
+
+    pub(crate) fn pull_secret_entry(&self) -> String {
+        // puller:secret
+        format!(r#""{}": {{"auth": "cHVsbGVyOnNlY3JldA=="}}"#, self.registry.address())
+    }
+
+    /// Builds and mirrors a release.
+    pub(crate) fn publish(&self, release: ReleaseBuilder) -> String {
+        self.publish_built(&release.build().unwrap())
+    }
+
+    /// From here on nobody listens where the registry was.
+    pub(crate) async fn stop_registry(&mut self) {
+        self.registry = TokenRegistry::builder().start().await;
+    }
+
+    /// How many ISOs were asked for, by their size.
+    pub(crate) fn iso_downloads(&self) -> usize {
+        self.registry.requests().iter().filter(|request| request.bytes_served() > 4 << 20).count()
+    }
+
+    /// The names of published files.
+    pub(crate) fn published(&self) -> Vec<String> {
+        files(self.data.path())
+    }
+
+    /// The names of files on their way.
+    pub(crate) fn unfinished(&self) -> Vec<String> {
+        files(&self.data.path().join(".coreos-image-service/v1/staging"))
+    }
+
+    /// Provisions releases: version of the entry, version of the release, architecture and pullspec.
+    pub(crate) fn provision(&self, releases: &[(&str, &str, &str, &str)]) -> Run {
+        self.provision_with(&format!(r#"{{"auths": {{{}}}}}"#, self.pull_secret_entry()), releases)
+    }
+
+    /// The same with another pull secret.
+    pub(crate) fn provision_with(&self, pull_secret: &str, releases: &[(&str, &str, &str, &str)]) -> Run {
+        let registries = releases.iter().map(|release| release.3.split_once('/').unwrap().0);
+        let config = Config {
+            credentials: PullSecret::parse(pull_secret).unwrap(),
+            insecure: registries.chain(self.cdn.as_deref()).map(|host| host.parse().unwrap()).collect(),
+            retry: Retry { tries: 2, first_delay: Duration::from_millis(1), ..Retry::default() },
+            ..Config::default()
+        };
+        let releases: Vec<_> = releases
+            .iter()
+            .map(|(openshift_version, version, arch, url)| {
+                json!({"openshift_version": openshift_version, "version": version, "cpu_architecture": arch, "url": url})
+            })
+            .collect();
+        let releases = release_images::parse(&json!(releases).to_string()).unwrap();
+        let catalog = Arc::new(Catalog::default());
+        let provisioner = Arc::new(Provisioner::new(
+            Registry::new(config).unwrap(),
+            ImageStore::open(self.data.path()).unwrap(),
+            Arc::clone(&catalog),
+            RetryPolicy { shortest: Duration::from_millis(50), longest: Duration::from_millis(200) },
+            2,
+        ));
+        let task = tokio::spawn(provisioner.announce(releases).run());
+        Run { catalog, task }
+    }
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    entries
+        .filter(|entry| entry.path().is_file())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
+}
+
+/// A provisioner at work.
+pub(crate) struct Run {
+    pub(crate) catalog: Arc<Catalog>,
+    task: JoinHandle<()>,
+}
+
+impl Run {
+    /// Waits until nothing is left to do.
+    pub(crate) async fn finished(&self) {
+        self.until("everything is done", |run| run.task.is_finished()).await;
+    }
+
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !condition(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("waited too long until {what}; {:#?}", self.catalog.report());
+        }
+    }
+
+    /// Stops it as a signal would.
+    pub(crate) async fn stop(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+
+    /// The image of a version, which must be ready.
+    pub(crate) fn ready(&self, version: &str, arch: Arch) -> Lease {
+        match self.catalog.find(version, arch, ImageKind::Full) {
+            Lookup::Ready(lease) => lease,
+            other => panic!("{version} {arch} is not ready: {other:?}"),
+        }
+    }
+
+    pub(crate) fn is_ready(&self, version: &str, arch: Arch) -> bool {
+        matches!(self.catalog.find(version, arch, ImageKind::Full), Lookup::Ready(_))
+    }
+
+    /// The state of a version's entry.
+    fn state(&self, version: &str) -> ImageState {
+        let version = version.parse().unwrap();
+        let report =
+            self.catalog.report().into_iter().find(|report| report.wanted.openshift_version == version);
+        report.expect("an entry").state
+    }
+
+    /// Why the image of a version could not be brought in.
+    pub(crate) fn reason(&self, version: &str) -> Option<String> {
+        match self.state(version) {
+            ImageState::Failed { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// How many bytes of the image have arrived.
+    pub(crate) fn received(&self, version: &str) -> u64 {
+        match self.state(version) {
+            ImageState::Fetching { received, .. } => received,
+            _ => 0,
+        }
+    }
+
+    /// 4.18 is ready, 4.17 has failed for a reason that says all of `reason`, and nothing of it is on disk.
+    pub(crate) async fn assert_only_the_good_one_is_there(&self, site: &Site, reason: &[&str]) {
+        self.until("the bad release has failed", |run| run.reason("4.17").is_some()).await;
+        self.until("the good release is there", |run| run.is_ready("4.18", Arch::X86_64)).await;
+        let text = self.reason("4.17").unwrap();
+        for part in reason {
+            assert!(text.contains(part), "{part:?} is not in {text:?}");
+        }
+        assert_eq!(site.published().len(), 1);
+    }
+}
