@@ -1,0 +1,44 @@
+/// The first segments of the paths that lead somewhere.
+const ROUTES: [&str; 5] = ["byid", "bytoken", "byapikey", "images", "boot-artifacts"];
+
+/// The path without empty, `.` and `..` segments, if it has some and leads somewhere without them.
+///
+/// A base URL with a slash too many makes such paths, and the predecessor redirects from them.
+pub(crate) fn clean_path(path: &str) -> Option<String> {
+    let mut kept = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    let slash = if path.ends_with('/') { "/" } else { "" };
+    let clean = format!("/{}{slash}", kept.join("/"));
+    // Nothing else is echoed, so that no redirect can ever lead to another host.
+    let leads_somewhere = kept.len() > 1 && kept.first().is_some_and(|first| ROUTES.contains(first));
+    (leads_somewhere && clean != path).then_some(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clean_path;
+
+    #[test]
+    fn only_paths_that_lead_somewhere_are_cleaned() {
+        for (path, clean) in [
+            ("//byid/x/4.18/x86_64/full.iso", Some("/byid/x/4.18/x86_64/full.iso")),
+            ("/byid//x/./4.18/x86_64/full.iso", Some("/byid/x/4.18/x86_64/full.iso")),
+            ("/a/../images/x", Some("/images/x")),
+            ("/../../images/x/", Some("/images/x/")),
+            ("/images/x", None),
+            ("/images/", None),
+            ("//", None),
+            ("//example.com/images/x", None),
+            ("//images", None),
+            ("/\\example.com//images/x", None),
+        ] {
+            assert_eq!(clean_path(path).as_deref(), clean, "{path}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What probes and people ask: whether the service lives, whether it serves, and how far each image is.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use coreos_names::{Arch, ImageKind, OpenshiftVersion, OsBuild};
+use image_store::{ImageReport, ImageState};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::ImageServer;
+
+/// How long a service without any image is given before it counts as healthy all the same. It serves what it can by
+/// then, and restarting it would not help.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// `/live`
+pub(crate) async fn live() -> StatusCode {
+    StatusCode::OK
+}
+
+/// `/health`: a latch. All that opens it stays true, so a later failure or a new configuration never closes it.
+pub(crate) async fn health(State(server): State<Arc<ImageServer>>) -> Response {
+    let is_healthy = server.catalog.is_settled() || server.started.elapsed() >= PATIENCE;
+    let status = if is_healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let images = server.catalog.report().into_iter().map(Image::from).collect();
+    let body = serde_json::to_string(&Health { images }).expect("text keys and plain values become JSON");
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+#[derive(Serialize)]
+struct Health {
+    images: Vec<Image>,
+}
+
+#[derive(Serialize)]
+struct Image {
+    openshift_version: OpenshiftVersion,
+    release_version: Option<OpenshiftVersion>,
+    arch: Option<Arch>,
+    #[serde(rename = "type")]
+    kind: ImageKind,
+    os_build: Option<OsBuild>,
+    state: &'static str,
+    #[serde(flatten)]
+    details: Details,
+}
+
+/// What there is to say about a state beyond its name.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Details {
+    None {},
+    Fetching { received_bytes: u64, total_bytes: Option<u64> },
+    Ready { sha256: String, proof: &'static str },
+    Failed { reason: String, retry_at: Option<Timestamp> },
+    Unsupported { reason: String },
+}
+
+impl From<ImageReport> for Image {
+    fn from(ImageReport { wanted, os_build, state }: ImageReport) -> Self {
+        Self {
+            openshift_version: wanted.openshift_version,
+            release_version: wanted.release_version,
+            arch: wanted.arch,
+            kind: wanted.kind,
+            os_build,
+            state: state.name(),
+            details: state.into(),
+        }
+    }
+}
+
+impl From<ImageState> for Details {
+    fn from(state: ImageState) -> Self {
+        match state {
+            ImageState::Waiting => Self::None {},
+            ImageState::Fetching { received, total } => {
+                Self::Fetching { received_bytes: received, total_bytes: total }
+            }
+            ImageState::Ready(lease) => {
+                Self::Ready { sha256: lease.sha256().to_string(), proof: lease.proof().name() }
+            }
+            ImageState::Failed { reason, retry_at } => {
+                Self::Failed { reason, retry_at: to_the_second(retry_at) }
+            }
+            ImageState::Unsupported { reason } => Self::Unsupported { reason },
+        }
+    }
+}
+
+fn to_the_second(time: SystemTime) -> Option<Timestamp> {
+    let timestamp = Timestamp::try_from(time).ok()?;
+    Timestamp::from_second(timestamp.as_second()).ok()
+}

@@ -1,0 +1,164 @@
+//! What an infra-env has to say about its ISO, whoever keeps it.
+//!
+//! One trait, two sources: assisted-service over REST and a directory. They know nothing of requests or images: they
+//! get an id and the client's credentials and give back an Ignition config and kernel arguments.
+
+mod assisted_service;
+mod credentials;
+mod directory;
+mod kernel_arguments;
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use uuid::Uuid;
+
+pub use assisted_service::{AssistedService, InvalidAssistedService};
+pub use credentials::{Credentials, SecretHeader};
+pub use directory::InfraEnvDirectory;
+pub use kernel_arguments::InvalidKernelArguments;
+
+/// The largest Ignition config that is read from a source. Compressed it must fit into 256 KiB, so this is generous.
+const MAX_IGNITION: u64 = 8 * 1024 * 1024;
+
+/// Where infra-envs are kept.
+#[async_trait]
+pub trait InfraEnvSource: fmt::Debug + Send + Sync + 'static {
+    /// Asks for everything that a discovery ISO of this infra-env is customised with.
+    async fn infra_env(&self, id: InfraEnvId, credentials: &Credentials) -> Result<InfraEnv, InfraEnvError>;
+}
+
+/// The name of an infra-env: a UUID, so that it is safe in paths, URLs and headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InfraEnvId(Uuid);
+
+impl fmt::Display for InfraEnvId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// The text is not a UUID in its usual form: lower case, with hyphens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the infra-env id is not a UUID in lower case")]
+pub struct InvalidInfraEnvId;
+
+impl FromStr for InfraEnvId {
+    type Err = InvalidInfraEnvId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidInfraEnvId> {
+        let id = Self(Uuid::try_parse(text).map_err(|_| InvalidInfraEnvId)?);
+        // One name for one thing: the other ways to write a UUID are not ids, as in the predecessor.
+        if id.to_string() == text { Ok(id) } else { Err(InvalidInfraEnvId) }
+    }
+}
+
+/// What a discovery ISO is customised with.
+#[derive(Clone, Debug)]
+pub struct InfraEnv {
+    /// The Ignition config.
+    pub ignition: Bytes,
+    /// When the config was changed the last time, if the source knows.
+    pub last_modified: Option<SystemTime>,
+    /// Kernel arguments to append; `None` leaves the image's own untouched.
+    pub kernel_arguments: Option<Vec<String>>,
+}
+
+/// Why an infra-env cannot be had. The messages are for the log: some name places inside the installation. Those
+/// about what is too large or cannot be applied name none, and the client is told them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InfraEnvError {
+    /// The source refuses this client or knows no such infra-env.
+    #[error("the source of infra-envs refused with {status}")]
+    Refused {
+        /// The status, 4xx, which is the client's to know.
+        status: StatusCode,
+    },
+    /// The source answered something else than what its contract says.
+    #[error("the source of infra-envs answered with {status} for the {what}")]
+    UnexpectedStatus {
+        /// What was asked for.
+        what: &'static str,
+        /// The status.
+        status: StatusCode,
+    },
+    /// The source answered with bytes that mean nothing.
+    #[error("the answer for the {what} cannot be understood")]
+    Malformed {
+        /// What was asked for.
+        what: &'static str,
+        /// What is wrong with it.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// There was no connection, or it broke.
+    #[error("the source of infra-envs cannot be asked for the {what}")]
+    Unreachable {
+        /// What was asked for.
+        what: &'static str,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The source did not answer in time.
+    #[error("the source of infra-envs did not answer in time for the {what}")]
+    TimedOut {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// A file of the infra-env cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A part of the infra-env is beyond any sense.
+    #[error("more than {max} bytes of {what} are not accepted")]
+    TooLarge {
+        /// The part of the infra-env.
+        what: &'static str,
+        /// The largest accepted.
+        max: u64,
+    },
+    /// The kernel arguments ask for something that cannot be done to an image.
+    #[error("the infra-env's kernel arguments cannot be applied")]
+    KernelArguments(#[from] InvalidKernelArguments),
+}
+
+/// Where JSON is not what was expected. What stands there instead may be secret, and is left out.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("unexpected JSON at line {line}, column {column}")]
+pub struct UnexpectedJson {
+    line: usize,
+    column: usize,
+}
+
+impl From<serde_json::Error> for UnexpectedJson {
+    fn from(error: serde_json::Error) -> Self {
+        Self { line: error.line(), column: error.column() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::InfraEnvId;
+
+    #[test]
+    fn an_id_is_a_uuid_in_its_usual_form() {
+        let usual = "0a5b1d7e-8f3c-4a52-9d36-2f1c64a8e001";
+        assert_eq!(usual.parse::<InfraEnvId>().map(|id| id.to_string()).as_deref(), Ok(usual));
+        let braced = format!("{{{usual}}}");
+        let others = ["", "..", "../x", &usual.to_uppercase(), &usual.replace('-', ""), &braced, &usual[1..]];
+        for text in others {
+            assert!(text.parse::<InfraEnvId>().is_err(), "{text:?}");
+        }
+    }
+}

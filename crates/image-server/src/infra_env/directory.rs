@@ -1,0 +1,78 @@
+//! Infra-envs as files, for sites without assisted-service.
+//!
+//! ```text
+//! INFRA_ENV_DIR/
+//!   <id>/discovery.ign            the Ignition config
+//!   <id>/kernel_arguments.json    [{"operation": "append", "value": "…"}], optional
+//! ```
+//!
+//! Files are read for every request, so an edit counts at once. Nobody is asked for credentials here: who knows an id
+//! gets its image, as with an assisted-service without authentication.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+
+use super::{
+    Credentials, InfraEnv, InfraEnvError, InfraEnvId, InfraEnvSource, MAX_IGNITION, kernel_arguments,
+};
+
+/// No image has room for more than some 2 KiB of kernel arguments.
+const MAX_KERNEL_ARGUMENTS: u64 = 64 * 1024;
+
+/// A directory with one subdirectory per infra-env.
+#[derive(Debug)]
+pub struct InfraEnvDirectory {
+    path: PathBuf,
+}
+
+impl InfraEnvDirectory {
+    /// The infra-envs under `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+}
+
+#[async_trait]
+impl InfraEnvSource for InfraEnvDirectory {
+    async fn infra_env(&self, id: InfraEnvId, _: &Credentials) -> Result<InfraEnv, InfraEnvError> {
+        let directory = self.path.join(id.to_string());
+        let (ignition, kernel_arguments) = tokio::try_join!(
+            read("Ignition config", directory.join("discovery.ign"), MAX_IGNITION),
+            read("kernel arguments", directory.join("kernel_arguments.json"), MAX_KERNEL_ARGUMENTS),
+        )?;
+        let ignition = ignition.ok_or(InfraEnvError::Refused { status: StatusCode::NOT_FOUND })?;
+        let kernel_arguments =
+            kernel_arguments.map(|content| kernel_arguments::parse(&content.bytes)).transpose()?;
+        Ok(InfraEnv { ignition: ignition.bytes, last_modified: Some(ignition.modified), kernel_arguments })
+    }
+}
+
+struct Content {
+    bytes: Bytes,
+    modified: SystemTime,
+}
+
+/// Reads a file of at most `max` bytes, if there is one.
+async fn read(what: &'static str, path: PathBuf, max: u64) -> Result<Option<Content>, InfraEnvError> {
+    match read_at_most(&path, max + 1).await {
+        Ok(content) if content.bytes.len() as u64 > max => Err(InfraEnvError::TooLarge { what, max }),
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(InfraEnvError::Unreadable { path, source }),
+    }
+}
+
+async fn read_at_most(path: &Path, max: u64) -> io::Result<Content> {
+    let file = File::open(path).await?;
+    let modified = file.metadata().await?.modified()?;
+    let mut bytes = Vec::new();
+    file.take(max).read_to_end(&mut bytes).await?;
+    Ok(Content { bytes: bytes.into(), modified })
+}

@@ -1,0 +1,104 @@
+//! The table of contents: every route, who calls it, and what is counted.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::LOCATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use axum::{Extension, Router, middleware};
+
+use crate::ImageServer;
+use crate::clean_path::clean_path;
+use crate::health;
+use crate::metrics;
+use crate::observe::{RequestId, observe};
+use crate::rejection::Rejection;
+use crate::request::ImageRequest;
+
+const BY_ID: &str = "/byid/{infra_env}/{version}/{arch}/{file}";
+const BY_TOKEN: &str = "/bytoken/{token}/{version}/{arch}/{file}";
+const BY_API_KEY: &str = "/byapikey/{token}/{version}/{arch}/{file}";
+const LONG: &str = "/images/{infra_env}";
+
+const KERNEL: &str = "/boot-artifacts/kernel";
+const ROOTFS: &str = "/boot-artifacts/rootfs";
+const NO_ARTIFACT: &str = "/boot-artifacts/";
+const OTHER_ARTIFACT: &str = "/boot-artifacts/{*artifact}";
+
+const HEALTH: &str = "/health";
+const LIVE: &str = "/live";
+const METRICS: &str = "/metrics";
+
+pub(crate) fn router(server: ImageServer) -> Router {
+    let observer = middleware::from_fn_with_state(server.metrics.clone(), observe);
+    Router::new()
+        // Discovery ISOs: browsers, BMCs with virtual media, Ironic.
+        .route(BY_ID, download(ImageRequest::by_id))
+        .route(BY_TOKEN, download(ImageRequest::by_token))
+        .route(BY_API_KEY, download(ImageRequest::by_api_key))
+        .route(LONG, download(ImageRequest::long))
+        // Hosts that boot over the network, or have booted a minimal ISO.
+        .route(KERNEL, download(ImageRequest::boot_artifact))
+        .route(ROOTFS, download(ImageRequest::boot_artifact))
+        .route(NO_ARTIFACT, download(ImageRequest::boot_artifact))
+        .route(OTHER_ARTIFACT, download(ImageRequest::boot_artifact))
+        // Probes, deployment scripts, Prometheus.
+        .route(HEALTH, get(health::health))
+        .route(LIVE, get(health::live))
+        .route(METRICS, get(metrics::metrics))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(observer)
+        .with_state(Arc::new(server))
+}
+
+/// The `handler` label of a route, in the predecessor's spelling. A route without one is not counted.
+pub(crate) fn metrics_label(route: &str) -> Option<&'static str> {
+    match route {
+        BY_ID => Some("/byid/:token"),
+        BY_TOKEN => Some("/bytoken/:token"),
+        BY_API_KEY => Some("/byapikey/:token"),
+        LONG => Some("/images/:imageID"),
+        KERNEL => Some(KERNEL),
+        ROOTFS => Some(ROOTFS),
+        NO_ARTIFACT | OTHER_ARTIFACT => Some("/boot-artifacts/:artifact"),
+        _ => None,
+    }
+}
+
+/// Whether a route is called all the time and its requests are of little interest.
+pub(crate) fn is_operational(route: &str) -> bool {
+    matches!(route, HEALTH | LIVE | METRICS)
+}
+
+type Understand = fn(&Parts) -> Result<ImageRequest, Rejection>;
+
+/// The one handler of everything that is downloaded; the routes differ in how they say what.
+fn download(understand: Understand) -> MethodRouter<Arc<ImageServer>> {
+    get(async move |server: State<Arc<ImageServer>>, id: Extension<RequestId>, request: Request| {
+        let (request, _) = request.into_parts();
+        let answer = match understand(&request) {
+            Ok(wanted) => server.download(wanted, &request).await,
+            Err(rejection) => Err(rejection),
+        };
+        answer.unwrap_or_else(|rejection| rejection.into_response(*id))
+    })
+}
+
+async fn no_such_route(uri: Uri, Extension(id): Extension<RequestId>) -> Response {
+    let clean = clean_path(uri.path()).map(|path| match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path,
+    });
+    match clean.map(HeaderValue::try_from) {
+        Some(Ok(location)) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response(),
+        _ => Rejection::NoSuchRoute.into_response(id),
+    }
+}
+
+async fn method_not_allowed(Extension(id): Extension<RequestId>) -> Response {
+    Rejection::MethodNotAllowed.into_response(id)
+}

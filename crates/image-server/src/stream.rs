@@ -1,0 +1,127 @@
+//! The only input and output on the serving path: a plan as the body of a response.
+//!
+//! The image is read in pieces, and while one is on its way to the client the next is being read. Nothing is read
+//! before the body is asked for its first frame. The body holds the lease, so the image stays readable for as long as
+//! it is downloaded.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use image_store::{ImageKey, Lease};
+use live_iso::{Extent, Plan, Segment};
+
+/// How much is read at once. Measured, larger pieces are no faster, and each download holds two.
+const PIECE: u64 = 256 * 1024;
+
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// An image cannot be read any more, though a response with it has begun.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {} bytes at {} of the image {key}", extent.len, extent.offset)]
+pub(crate) struct ReadError {
+    key: ImageKey,
+    extent: Extent,
+    source: io::Error,
+}
+
+/// The bytes of a plan.
+pub(crate) struct PlanBody {
+    lease: Lease,
+    segments: VecDeque<Segment>,
+    /// The piece after the one that was given away last.
+    ahead: Option<Piece>,
+    remaining: u64,
+}
+
+enum Piece {
+    Reading(Pin<Box<dyn Future<Output = Result<Bytes, ReadError>> + Send>>),
+    Here(Result<Bytes, ReadError>),
+}
+
+impl PlanBody {
+    pub(crate) fn new(lease: Lease, plan: Plan) -> Self {
+        let remaining = plan.len();
+        Self { lease, segments: plan.into_segments().collect(), ahead: None, remaining }
+    }
+
+    /// Cuts the next piece off the segments.
+    fn next_piece(&mut self) -> Option<Piece> {
+        let (piece, rest) = match self.segments.pop_front()? {
+            Segment::Base(Extent { offset, len }) => {
+                let cut = len.min(PIECE);
+                let rest = Extent { offset: offset + cut, len: len - cut };
+                (read(self.lease.clone(), Extent { offset, len: cut }), Segment::Base(rest))
+            }
+            Segment::Zeros(len) => {
+                let zeros = &ZEROS[..usize::try_from(len).map_or(ZEROS.len(), |len| len.min(ZEROS.len()))];
+                (Piece::Here(Ok(Bytes::from_static(zeros))), Segment::Zeros(len - zeros.len() as u64))
+            }
+            Segment::Bytes(bytes) => (Piece::Here(Ok(bytes)), Segment::Zeros(0)),
+        };
+        if !rest.is_empty() {
+            self.segments.push_front(rest);
+        }
+        Some(piece)
+    }
+}
+
+fn read(lease: Lease, extent: Extent) -> Piece {
+    Piece::Reading(Box::pin(async move {
+        lease.read(extent).await.map_err(|source| ReadError { key: lease.key().clone(), extent, source })
+    }))
+}
+
+impl Piece {
+    /// Begins the read, or goes on with it.
+    fn advance(self, context: &mut Context<'_>) -> Self {
+        match self {
+            Self::Reading(mut read) => match read.as_mut().poll(context) {
+                Poll::Ready(bytes) => Self::Here(bytes),
+                Poll::Pending => Self::Reading(read),
+            },
+            here @ Self::Here(_) => here,
+        }
+    }
+}
+
+impl Body for PlanBody {
+    type Data = Bytes;
+    type Error = ReadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
+        let Some(piece) = self.ahead.take().or_else(|| self.next_piece()) else {
+            return Poll::Ready(None);
+        };
+        match piece.advance(context) {
+            Piece::Here(Ok(bytes)) => {
+                self.remaining -= bytes.len() as u64;
+                self.ahead = self.next_piece().map(|piece| piece.advance(context));
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Piece::Here(Err(error)) => {
+                self.segments.clear();
+                Poll::Ready(Some(Err(error)))
+            }
+            reading @ Piece::Reading(_) => {
+                self.ahead = Some(reading);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}

@@ -1,0 +1,16 @@
+//! What this service owes to hosts, to assisted-service and to probes, clause by clause, over real connections.
+
+mod boot_artifacts;
+mod connections;
+mod credentials;
+mod directory;
+mod discovery_iso;
+mod health;
+mod logs;
+mod metrics;
+mod preconditions;
+mod ranges;
+mod routes;
+mod site;
+mod tokens;
+mod upstream;

@@ -1,0 +1,189 @@
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use coreos_names::{Arch, ImageKind};
+use image_store::{Catalog, ImageState, Wanted};
+use reqwest::Method;
+
+use crate::site::{FULL_ISO, ID, Site, X86_64, add, wanted};
+
+#[tokio::test]
+async fn an_infra_env_id_that_is_no_lower_case_uuid_is_not_found() {
+    let site = Site::start().await;
+    for id in ["x", "..%2fx", &ID.to_uppercase(), &ID.replace('-', ""), &format!("{ID}0")] {
+        site.get(&format!("/images/{id}?version=4.18&type=full-iso")).await.assert_not_found();
+        site.get(&format!("/byid/{id}/4.18/x86_64/full.iso")).await.assert_not_found();
+    }
+}
+
+#[tokio::test]
+async fn a_long_url_needs_version_and_type() {
+    let site = Site::start().await;
+    for query in ["type=full-iso", "version=&type=full-iso", "version=4.1%8&type=full-iso", ""] {
+        let answer = site.get(&format!("/images/{ID}?{query}")).await;
+        answer.assert_plain(400, "'version' parameter required");
+    }
+    for query in ["version=4.18", "version=9.9", "version=4.18&type="] {
+        let answer = site.get(&format!("/images/{ID}?{query}")).await;
+        answer.assert_plain(400, "'type' parameter required");
+    }
+    let answer = site.get(&format!("/images/{ID}?version=4.18&type=bogus")).await;
+    answer.assert_plain(400, "invalid value 'bogus' for parameter 'type'");
+    assert!(site.upstream.asked().is_empty());
+}
+
+#[tokio::test]
+async fn of_a_parameter_given_twice_the_first_counts() {
+    let site = Site::start().await;
+    let twice = |first, second| format!("/images/{ID}?type=full-iso&version={first}&version={second}");
+    assert_eq!(site.head(&twice("4.18", "9.9")).await.status, 200);
+    site.get(&twice("9.9", "4.18")).await.assert_not_found();
+}
+
+#[tokio::test]
+async fn an_unknown_version_or_architecture_of_an_iso_is_not_found() {
+    let site = Site::start().await;
+    for (version, arch) in
+        [("9.9", "x86_64"), ("4.18", "arm64"), ("4.18", "sparc"), ("418.94", "x86_64"), ("x", "x")]
+    {
+        for iso in ["full", "minimal", "disconnected"] {
+            site.get(&format!("/byid/{ID}/{version}/{arch}/{iso}.iso")).await.assert_not_found();
+            let long = format!("/images/{ID}?version={version}&arch={arch}&type={iso}-iso");
+            site.get(&long).await.assert_not_found();
+        }
+    }
+    assert!(site.upstream.asked().is_empty());
+}
+
+#[tokio::test]
+async fn another_file_name_is_not_recognized() {
+    let site = Site::start().await;
+    for version in ["4.18", "9.9"] {
+        let answer = site.get(&format!("/byid/{ID}/{version}/x86_64/foo.iso")).await;
+        answer.assert_plain(404, "unrecognized file name foo.iso");
+    }
+}
+
+#[tokio::test]
+async fn other_paths_are_not_found() {
+    let site = Site::start().await;
+    for path in [
+        "/",
+        "/favicon.ico",
+        "/byid",
+        &format!("/byid/{ID}/4.18/x86_64"),
+        &format!("/byid/{ID}/4.18/x86_64/full.iso/"),
+        &format!("/byid/{ID}/4.18/x86_64/full.iso/x"),
+        &format!("/byid/{ID}/4%2E18/x86_64/full.iso"),
+        &format!("/images/{ID}/"),
+        "/s390x-initrd-addrsize",
+    ] {
+        site.get(path).await.assert_not_found();
+    }
+}
+
+#[tokio::test]
+async fn a_path_with_a_slash_too_many_is_redirected_to_the_clean_one() {
+    let site = Site::start().await;
+    let answer = site.get(&format!("//images/{ID}?version=4.18&type=full-iso")).await;
+    assert_eq!(answer.status, 307);
+    assert_eq!(answer.header("location"), Some(&*format!("/images/{ID}?version=4.18&type=full-iso")));
+    site.get("//example.com/images/x").await.assert_not_found();
+}
+
+#[tokio::test]
+async fn only_get_and_head_are_allowed() {
+    let site = Site::start().await;
+    let long = format!("/images/{ID}?version=4.18&type=full-iso");
+    let paths = [FULL_ISO, &long, "/boot-artifacts/kernel?version=4.18", "/health", "/live", "/metrics"];
+    for path in paths {
+        for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"] {
+            let answer = site.request(Method::from_bytes(method.as_bytes()).unwrap(), path, &[]).await;
+            answer.assert_empty(405);
+            assert_eq!(answer.header("allow"), Some("GET, HEAD"), "{method} {path}");
+        }
+    }
+    assert!(site.upstream.asked().is_empty());
+}
+
+#[tokio::test]
+async fn an_iso_that_an_image_is_not_available_as_is_not_found_before_anybody_is_asked() {
+    let site = Site::start().await;
+    for iso in ["minimal", "disconnected"] {
+        let answer = site.get(&format!("/byid/{ID}/4.18/x86_64/{iso}.iso")).await;
+        answer.assert_line(404, &format!("the image for 4.18 x86_64 is not available as a {iso} ISO"));
+        let answer = site.get(&format!("/images/{ID}?version=4.18&type={iso}-iso")).await;
+        answer.assert_line(404, &format!("the image for 4.18 x86_64 is not available as a {iso} ISO"));
+    }
+    let disconnected = Wanted { kind: ImageKind::Disconnected, ..wanted("4.19", Arch::X86_64) };
+    add(&site.catalog, disconnected, ImageState::Waiting);
+    let answer = site.get(&format!("/byid/{ID}/4.19/x86_64/full.iso")).await;
+    answer.assert_line(404, "the image for 4.19 x86_64 is not available as a full ISO");
+    assert!(site.upstream.asked().is_empty());
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_ready_is_announced_with_its_state() {
+    let catalog = Arc::new(Catalog::default());
+    let entry = add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Waiting);
+    let site = Site::with_catalog(catalog).await;
+    let reason = || "quay.io said no".to_owned();
+    let total = Some(1_210_500_000);
+    for (state, text, retry_after) in [
+        (ImageState::Waiting, "is waiting to be fetched; try again in 10 s", "10"),
+        (
+            ImageState::Fetching { received: 312_000_000, total },
+            "is being fetched (312 of 1210 MB); try again in 10 s",
+            "10",
+        ),
+        (
+            ImageState::Fetching { received: 312_000_000, total: None },
+            "is being fetched (312 MB so far); try again in 10 s",
+            "10",
+        ),
+        (
+            ImageState::Failed { reason: reason(), retry_at: SystemTime::UNIX_EPOCH },
+            "could not be fetched yet; try again in 10 s",
+            "10",
+        ),
+        (
+            ImageState::Unsupported { reason: reason() },
+            "cannot be served from its source; try again in 300 s",
+            "300",
+        ),
+    ] {
+        site.catalog.set_state(entry, state);
+        for path in [FULL_ISO, "/boot-artifacts/rootfs?version=4.18"] {
+            let answer = site.get(path).await;
+            answer.assert_trouble(503, &format!("the image for OpenShift 4.18 x86_64 {text}"));
+            assert_eq!(answer.header("retry-after"), Some(retry_after));
+        }
+    }
+    assert!(site.upstream.asked().is_empty());
+    site.catalog.set_state(entry, ImageState::Ready(X86_64.lease.clone()));
+    assert_eq!(site.head(FULL_ISO).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_failed_image_is_announced_for_after_its_next_attempt() {
+    let retry_at = SystemTime::now() + Duration::from_secs(100);
+    let catalog = Arc::new(Catalog::default());
+    add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Failed { reason: String::new(), retry_at });
+    let site = Site::with_catalog(catalog).await;
+    let seconds: u64 = site.get(FULL_ISO).await.header("retry-after").unwrap().parse().unwrap();
+    assert!((105..=110).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn malformed_requests_are_told_so_before_anything_is_ready() {
+    let catalog = Arc::new(Catalog::default());
+    add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Waiting);
+    let site = Site::with_catalog(catalog).await;
+    site.get(&format!("/images/{ID}")).await.assert_plain(400, "'version' parameter required");
+    site.get("/images/x?version=4.18&type=full-iso").await.assert_not_found();
+    site.get(&format!("/byid/{ID}/9.9/x86_64/full.iso")).await.assert_not_found();
+    let answer = site.get(&format!("/byid/{ID}/4.18/x86_64/minimal.iso")).await;
+    answer.assert_line(404, "the image for 4.18 x86_64 is not available as a minimal ISO");
+    let answer = site.get("/boot-artifacts/x?version=4.18").await;
+    answer.assert_line(404, "Failed to parse artifact: malformed download path: /boot-artifacts/x");
+}

@@ -1,0 +1,265 @@
+//! A service with images to serve, a client, and what came back.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use coreos_names::{Arch, ImageKind, Sha256};
+use image_server::{AssistedService, ImageServer, InfraEnvSource};
+use image_store::{Catalog, EntryId, ImageKey, ImageState, ImageStore, Lease, Wanted};
+use live_iso::Extent;
+use prometheus::Registry;
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Client, Method, StatusCode, redirect};
+use sha2::Digest;
+use test_support::assisted_service::FakeAssistedService;
+use test_support::install_crypto_provider;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use url::Url;
+
+/// An infra-env. All are alike to the fake assisted-service.
+pub(crate) const ID: &str = "0a5b1d7e-8f3c-4a52-9d36-2f1c64a8e001";
+
+/// The build that the fixtures claim to be.
+pub(crate) const OS_BUILD: &str = "418.94.202511191518-0";
+
+/// The full ISO by the shortest way.
+pub(crate) const FULL_ISO: &str = "/byid/0a5b1d7e-8f3c-4a52-9d36-2f1c64a8e001/4.18/x86_64/full.iso";
+
+/// The fixture for x86_64, as a published image.
+pub(crate) static X86_64: LazyLock<Published> =
+    LazyLock::new(|| Published::of(fixture(Arch::X86_64), Arch::X86_64));
+
+/// The fixture for s390x, as a published image.
+pub(crate) static S390X: LazyLock<Published> =
+    LazyLock::new(|| Published::of(fixture(Arch::S390x), Arch::S390x));
+
+/// An image in a store of its own.
+pub(crate) struct Published {
+    pub(crate) iso: Bytes,
+    pub(crate) lease: Lease,
+    pub(crate) path: PathBuf,
+}
+
+impl Published {
+    /// Publishes an ISO where the next test run will overwrite it.
+    pub(crate) fn of(iso: Bytes, arch: Arch) -> Self {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(arch.name());
+        Self::publish(&directory, iso, arch)
+    }
+
+    /// Publishes an ISO in `data_dir`.
+    pub(crate) fn publish(data_dir: &Path, iso: Bytes, arch: Arch) -> Self {
+        let store = ImageStore::open(data_dir).unwrap();
+        let mut staging = store.stage().unwrap();
+        staging.write_all(&iso).unwrap();
+        let sha256 = Sha256::from(<[u8; 32]>::from(sha2::Sha256::digest(&iso)));
+        let key = ImageKey { os_build: OS_BUILD.parse().unwrap(), arch, kind: ImageKind::Full };
+        let path = data_dir.join(key.file_name());
+        Self { iso, lease: staging.seal(sha256).unwrap().publish(key).unwrap(), path }
+    }
+}
+
+/// Where an extent of the image is in a body that is the whole image.
+pub(crate) fn within(extent: Extent) -> Range<usize> {
+    let index = |offset| usize::try_from(offset).unwrap();
+    index(extent.offset)..index(extent.end().unwrap())
+}
+
+/// The one file in the Ignition area of a full ISO made of the x86_64 fixture, if there is one.
+pub(crate) fn ignition_config(iso: &[u8]) -> Option<Bytes> {
+    let area = X86_64.lease.layout().ignition_area().unwrap().extent();
+    let mut files = live_iso::unpack(&iso[within(area)]).unwrap();
+    let config = files.pop();
+    assert!(files.is_empty() && config.as_ref().is_none_or(|file| file.name == "config.ign"));
+    config.map(|file| file.content)
+}
+
+/// What `make fixtures` has built.
+pub(crate) fn fixture(arch: Arch) -> Bytes {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/fixtures/{}.iso", arch.rpm_name()));
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run `make fixtures`", path.display())).into()
+}
+
+/// An image as the configuration asks for it.
+pub(crate) fn wanted(openshift_version: &str, arch: Arch) -> Wanted {
+    Wanted {
+        source: "quay.io/openshift-release-dev/ocp-release:4.18.52-multi".to_owned(),
+        openshift_version: openshift_version.parse().unwrap(),
+        release_version: Some("4.18.52".parse().unwrap()),
+        arch: Some(arch),
+        kind: ImageKind::Full,
+    }
+}
+
+/// Adds an entry to the catalog.
+pub(crate) fn add(catalog: &Catalog, wanted: Wanted, state: ImageState) -> EntryId {
+    let id = catalog.add([wanted])[0];
+    catalog.set_state(id, state);
+    id
+}
+
+/// A catalog in which 4.18 for x86_64 can be served.
+pub(crate) fn catalog() -> Arc<Catalog> {
+    let catalog = Arc::new(Catalog::default());
+    add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Ready(X86_64.lease.clone()));
+    catalog
+}
+
+/// A running service.
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) upstream: FakeAssistedService,
+    pub(crate) client: Client,
+    shutdown: Option<oneshot::Sender<()>>,
+    server: JoinHandle<()>,
+}
+
+impl Site {
+    /// Serves 4.18 for x86_64 with a fake assisted-service behind.
+    pub(crate) async fn start() -> Self {
+        Self::with_catalog(catalog()).await
+    }
+
+    /// Serves something else with a fake assisted-service behind.
+    pub(crate) async fn with_catalog(catalog: Arc<Catalog>) -> Self {
+        let upstream = FakeAssistedService::start().await;
+        let source = assisted_service(upstream.url(), Duration::from_secs(20));
+        Self::run(catalog, upstream, source, Instant::now()).await
+    }
+
+    /// Serves 4.18 for x86_64 with other infra-envs.
+    pub(crate) async fn with_infra_envs(source: Arc<dyn InfraEnvSource>) -> Self {
+        Self::run(catalog(), FakeAssistedService::start().await, source, Instant::now()).await
+    }
+
+    /// Serves 4.18 for x86_64 with a fake assisted-service behind that is given little time.
+    pub(crate) async fn impatient() -> Self {
+        let upstream = FakeAssistedService::start().await;
+        let source = assisted_service(upstream.url(), Duration::from_millis(300));
+        Self::run(catalog(), upstream, source, Instant::now()).await
+    }
+
+    /// Serves `catalog` as if the program had begun at `started`.
+    pub(crate) async fn started_at(catalog: Arc<Catalog>, started: Instant) -> Self {
+        let upstream = FakeAssistedService::start().await;
+        let source = assisted_service(upstream.url(), Duration::from_secs(20));
+        Self::run(catalog, upstream, source, started).await
+    }
+
+    async fn run(
+        catalog: Arc<Catalog>,
+        upstream: FakeAssistedService,
+        source: Arc<dyn InfraEnvSource>,
+        started: Instant,
+    ) -> Self {
+        let server = ImageServer::new(Arc::clone(&catalog), source, Registry::new(), started).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, stopped) = oneshot::channel::<()>();
+        let server = tokio::spawn(image_server::serve(listener, server.into_router(), async {
+            let _ = stopped.await;
+        }));
+        let client = Client::builder().redirect(redirect::Policy::none()).no_proxy().build().unwrap();
+        Self { address, catalog, upstream, client, shutdown: Some(shutdown), server }
+    }
+
+    /// Asks the service to stop, and gives back what ends when it has.
+    pub(crate) fn stop(mut self) -> JoinHandle<()> {
+        drop(self.shutdown.take());
+        self.server
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path, &[]).await
+    }
+
+    pub(crate) async fn head(&self, path: &str) -> Answer {
+        self.request(Method::HEAD, path, &[]).await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.request(Method::GET, path, headers).await
+    }
+
+    pub(crate) async fn request(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.client.request(method, self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        Answer { status, headers, body: response.bytes().await.unwrap() }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+/// A client of an assisted-service.
+pub(crate) fn assisted_service(url: &Url, timeout: Duration) -> Arc<dyn InfraEnvSource> {
+    install_crypto_provider();
+    Arc::new(AssistedService::new(url, None, timeout).unwrap())
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| HeaderValue::to_str(value).unwrap())
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// Style E: nothing in it and no type.
+    pub(crate) fn assert_empty(&self, status: u16) {
+        assert_eq!(self.status, status);
+        assert_eq!(self.text(), "");
+        assert_eq!(self.header("content-type"), None);
+    }
+
+    /// Style P: a sentence without a newline.
+    pub(crate) fn assert_plain(&self, status: u16, text: &str) {
+        assert_eq!((self.status.as_u16(), self.text()), (status, text));
+        assert_eq!(self.header("content-type"), Some("text/plain; charset=utf-8"));
+        assert_eq!(self.header("x-content-type-options"), None);
+    }
+
+    /// Style H: a sentence with a newline.
+    pub(crate) fn assert_line(&self, status: u16, text: &str) {
+        assert_eq!((self.status.as_u16(), self.text()), (status, &*format!("{text}\n")));
+        assert_eq!(self.header("content-type"), Some("text/plain; charset=utf-8"));
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"));
+    }
+
+    /// Style NF.
+    pub(crate) fn assert_not_found(&self) {
+        self.assert_line(404, "404 page not found");
+    }
+
+    /// Style H for trouble of ours: the sentence, and an id under which the log says more.
+    pub(crate) fn assert_trouble(&self, status: u16, text: &str) {
+        let id = self.text().rsplit_once(" (request ").and_then(|(_, id)| id.strip_suffix(")\n"));
+        let id = id.unwrap_or_else(|| panic!("no request id: {:?}", self.text()));
+        assert!(id.len() == 36 && id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()), "{id}");
+        self.assert_line(status, &format!("{text} (request {id})"));
+    }
+}
