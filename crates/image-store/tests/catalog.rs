@@ -1,19 +1,17 @@
 //! Which request means which image, and when the service counts as settled.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::SystemTime;
 
 use coreos_names::{Arch, ImageKind, Sha256};
 use image_store::{Catalog, ImageKey, ImageState, ImageStore, Lease, Lookup, Wanted};
 use sha2::Digest;
 use tempfile::TempDir;
+use test_support::fixtures::live_iso;
 
 /// An image of the given build. (The catalog never looks inside.)
 fn lease(directory: &TempDir, os_build: &str) -> Lease {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/fixtures/x86_64.iso");
-    let iso = std::fs::read(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}; run `make fixtures`", path.display()));
+    let iso = std::fs::read(live_iso(Arch::X86_64)).unwrap();
     let mut staging = ImageStore::open(directory.path()).unwrap().stage().unwrap();
     staging.write_all(&iso).unwrap();
     let sha256 = Sha256::from(<[u8; 32]>::from(sha2::Sha256::digest(&iso)));

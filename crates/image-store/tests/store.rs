@@ -9,12 +9,12 @@ use image_store::{Error, ImageKey, ImageStore, Lease, ResolvedRelease};
 use live_iso::Extent;
 use sha2::Digest;
 use tempfile::TempDir;
+use test_support::fixtures::live_iso;
 
 const STAGING: &str = ".coreos-image-service/v1/staging";
 
 fn iso() -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/fixtures/x86_64.iso");
-    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `make fixtures`", path.display()))
+    fs::read(live_iso(Arch::X86_64)).unwrap()
 }
 
 fn sha256(bytes: &[u8]) -> Sha256 {

@@ -1,0 +1,42 @@
+# The newcomer's two commands are `make demo` and `make test`; each sets up what it needs.
+
+export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coreos-image-service/tools/bin:$(PATH)
+
+.PHONY: demo test setup fixtures check audit fuzz bench clean
+
+demo: setup
+	scripts/demo
+
+test: setup fixtures check
+	cargo test --workspace --locked
+
+# Debian packages and coreos-installer; does nothing where all is there.
+setup:
+	scripts/setup
+
+# The live ISOs that tests and demo use, built from Debian's parts.
+fixtures: setup
+	fixtures/iso/all
+
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+
+# Licences, bans and sources of every dependency.
+audit:
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check bans licenses sources
+
+# Every fuzz target for SECONDS seconds; needs a nightly toolchain and cargo-fuzz.
+SECONDS ?= 60
+fuzz:
+	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
+	  cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS) || exit 1; done
+
+# Extraction beside skopeo and tar, serving beside nginx; see benches/README.md.
+bench: setup
+	benches/run
+
+clean:
+	cargo clean

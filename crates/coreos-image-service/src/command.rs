@@ -1,0 +1,96 @@
+//! The command line: which subcommand was asked for, and with which settings.
+
+mod iso;
+mod release;
+mod serve;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+
+use crate::settings::{Merged, ServeSettings, registry, table};
+
+/// Runs the subcommand that the arguments name; without one, the service.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
+    let matches = command_line().try_get_matches_from(arguments)?;
+    match matches.subcommand() {
+        Some(("release", matches)) => match matches.subcommand() {
+            Some(("inspect", matches)) => {
+                let registry = registry::validate(&merged(&[table::REGISTRY], matches))?;
+                release::inspect(registry, required(matches, "PULLSPEC"))
+            }
+            _ => unreachable!("clap requires a subcommand"),
+        },
+        Some(("iso", matches)) => match matches.subcommand() {
+            Some(("inspect", matches)) => {
+                iso::inspect(required::<PathBuf>(matches, "FILE"), matches.get_flag("ignition"))
+            }
+            _ => unreachable!("clap requires a subcommand"),
+        },
+        Some(("serve", matches)) => serve(matches),
+        _ => serve(&matches),
+    }
+}
+
+fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
+    serve::serve(ServeSettings::validate(&merged(&[table::SERVE, table::REGISTRY], matches))?)
+}
+
+fn merged(tables: &[&'static [table::Setting]], matches: &ArgMatches) -> Merged {
+    Merged::new(tables, matches, |variable| std::env::var_os(variable))
+}
+
+fn required<'a, T: Clone + Send + Sync + 'static>(matches: &'a ArgMatches, name: &str) -> &'a T {
+    matches.get_one(name).expect("clap requires the argument")
+}
+
+fn command_line() -> Command {
+    let release = Command::new("release")
+        .about("Look at OpenShift releases")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(table::add_flags(
+            Command::new("inspect")
+                .about("Show a release's version, architectures and live ISOs, and where they would be fetched from")
+                .arg(
+                    Arg::new("PULLSPEC")
+                        .required(true)
+                        .value_parser(value_parser!(release_payload::Reference))
+                        .help("the release image, by tag or digest"),
+                ),
+            &[table::REGISTRY],
+        ));
+    let iso = Command::new("iso")
+        .about("Look at CoreOS live ISOs")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("inspect")
+                .about("Show what an ISO is, and what is embedded in it")
+                .arg(Arg::new("FILE").required(true).value_parser(value_parser!(PathBuf)).help("the ISO"))
+                .arg(
+                    Arg::new("ignition")
+                        .long("ignition")
+                        .action(clap::ArgAction::SetTrue)
+                        .help("print the embedded Ignition config, secrets and all, and nothing else"),
+                ),
+        );
+    let tables = [table::SERVE, table::REGISTRY];
+    let serve = table::add_flags(Command::new("serve").about("Serve images; the default"), &tables);
+    table::add_flags(Command::new("coreos-image-service"), &tables)
+        .about("Serves bare-metal hosts their CoreOS live ISO, given only a release image and a pull secret")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args_conflicts_with_subcommands(true)
+        .subcommand(serve)
+        .subcommand(release)
+        .subcommand(iso)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command_line().debug_assert();
+    }
+}

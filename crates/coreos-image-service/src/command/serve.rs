@@ -1,0 +1,105 @@
+//! `serve`: the life of the process.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource};
+use image_store::{Catalog, ImageStore};
+use oci_registry::Registry;
+use provision::{Provisioner, RetryPolicy};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::settings::{InfraEnvs, ServeSettings};
+use crate::telemetry;
+
+/// assisted-service may have to ask a database and an object store, but a host waits meanwhile.
+const ASSISTED_SERVICE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Serves until a signal asks to stop, and then until the last running download has ended.
+pub(crate) fn serve(settings: ServeSettings) -> anyhow::Result<()> {
+    telemetry::init(settings.log_level);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    tokio::runtime::Runtime::new().context("cannot start")?.block_on(run(settings))
+}
+
+async fn run(settings: ServeSettings) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let store = ImageStore::open(&settings.data_dir)?;
+    let registry = Registry::new(settings.registry)?;
+    let catalog = Arc::new(Catalog::default());
+    let infra_envs: Arc<dyn InfraEnvSource> = match settings.infra_envs {
+        InfraEnvs::Directory(path) => Arc::new(InfraEnvDirectory::new(path)),
+        InfraEnvs::AssistedService { address, trusted_ca_pem } => {
+            Arc::new(AssistedService::new(&address, trusted_ca_pem.as_deref(), ASSISTED_SERVICE_TIMEOUT)?)
+        }
+    };
+    let provisioner = Arc::new(Provisioner::new(
+        registry,
+        store,
+        Arc::clone(&catalog),
+        RetryPolicy::default(),
+        settings.concurrent_downloads.get(),
+    ));
+    let server = ImageServer::new(catalog, infra_envs, prometheus::Registry::new(), started)?;
+    let listener = listen(settings.listen_address, settings.listen_port).await?;
+    tracing::info!(listen.address = %listener.local_addr()?, "listening");
+
+    // Announced before the first request is answered, so that none is told "unknown" about what is wanted.
+    let provisioning = tokio::spawn(provisioner.announce(settings.releases).run());
+    let mut stop = Stop::new()?;
+    image_server::serve(listener, server.into_router(), async move {
+        stop.signalled().await;
+        tracing::info!("stopping: no new connections, running downloads go on; a second signal ends them");
+        provisioning.abort();
+        tokio::spawn(async move {
+            stop.signalled().await;
+            std::process::exit(1);
+        });
+    })
+    .await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Listens on one address, or on every interface: IPv6 and IPv4 where the system has both.
+async fn listen(address: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListener> {
+    let Some(address) = address else {
+        if let Ok(listener) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+            return Ok(listener);
+        }
+        let any = Ipv4Addr::UNSPECIFIED;
+        return TcpListener::bind((any, port))
+            .await
+            .with_context(|| format!("cannot listen on {any}:{port}"));
+    };
+    TcpListener::bind((address, port))
+        .await
+        .with_context(|| format!("cannot listen on {address}, port {port}"))
+}
+
+/// The signals that ask the process to stop.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
+        })
+    }
+
+    async fn signalled(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Settings, in three steps: as typed (environment and flags) -> merged -> validated. Only the last leaves this module.
+//!
+//! [`table`] lists every setting once; flags, help and the README's table are made from or tested against it.
+
+mod merged;
+pub(crate) mod registry;
+mod serve;
+pub(crate) mod table;
+
+pub(crate) use merged::Merged;
+pub(crate) use serve::{InfraEnvs, ServeSettings};
+
+/// The settings cannot be used. Every problem is named.
+#[derive(Debug, thiserror::Error)]
+#[error("the settings cannot be used:\n  {}", problems.join("\n  "))]
+pub(crate) struct InvalidSettings {
+    problems: Vec<String>,
+}
+
+/// Collects problems while values are read, so that all of them are reported at once.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<String>);
+
+impl Problems {
+    pub(crate) fn add(&mut self, problem: String) {
+        self.0.push(problem);
+    }
+
+    /// The value of a validation that found no problem.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, InvalidSettings> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(InvalidSettings { problems: self.0 }),
+        }
+    }
+}

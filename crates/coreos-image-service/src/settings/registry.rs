@@ -1,0 +1,50 @@
+//! How registries are asked, for every command that asks one.
+
+use oci_registry::{Config, PullSecret};
+
+use super::{InvalidSettings, Merged, Problems};
+
+/// The configuration of a registry client.
+pub(crate) fn validate(merged: &Merged) -> Result<Config, InvalidSettings> {
+    let mut problems = merged.problems();
+    let config = read(merged, &mut problems);
+    problems.finish(Some(config))
+}
+
+/// The same as a part of a larger validation. Where no pull secret is given the credentials are empty.
+pub(super) fn read(merged: &Merged, problems: &mut Problems) -> Config {
+    let insecure = merged
+        .text("INSECURE_REGISTRIES")
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|host| !host.is_empty())
+        .filter_map(|host| {
+            host.parse().map_err(|error| problems.add(format!("INSECURE_REGISTRIES: {error}"))).ok()
+        })
+        .collect();
+    Config {
+        credentials: pull_secret(merged, problems).unwrap_or_default(),
+        trusted_ca_pem: merged.file("REGISTRY_TRUSTED_CA_FILE", problems).map(String::into_bytes),
+        insecure,
+        user_agent: concat!("coreos-image-service/", env!("CARGO_PKG_VERSION")).to_owned(),
+        ..Config::default()
+    }
+}
+
+fn pull_secret(merged: &Merged, problems: &mut Problems) -> Option<PullSecret> {
+    let inline = merged.text("PULL_SECRET").map(|text| ("PULL_SECRET", text.to_owned()));
+    if inline.is_some() && merged.path("PULL_SECRET_FILE").is_some() {
+        problems.add("PULL_SECRET and PULL_SECRET_FILE are both given: which one counts?".to_owned());
+    }
+    let from_file = || Some(("PULL_SECRET_FILE", merged.file("PULL_SECRET_FILE", problems)?));
+    let (variable, text) = inline.or_else(from_file)?;
+    match PullSecret::parse(&text) {
+        Ok(secret) => Some(secret),
+        Err(error) => {
+            // The value itself is a secret and is not repeated.
+            problems.add(format!("{variable}: {error}"));
+            None
+        }
+    }
+}
