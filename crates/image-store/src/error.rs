@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use coreos_names::Sha256;
 
+use crate::key::ImageKey;
+
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,6 +41,17 @@ pub enum Error {
         expected: Sha256,
         /// The digest of the bytes that came.
         actual: Sha256,
+    },
+
+    /// There is another ISO of the same build, and both were proven.
+    #[error("two releases state different ISOs for {key}: {published} is published, {new} is not")]
+    Conflict {
+        /// What both are called.
+        key: ImageKey,
+        /// The digest of the published one.
+        published: Sha256,
+        /// The digest of the other.
+        new: Sha256,
     },
 
     /// The file is not a CoreOS live ISO that this program understands.

@@ -169,9 +169,16 @@ impl Sealed {
     }
 
     /// Gives the image its final name and records it in the index. From here on a restart finds it.
+    ///
+    /// An image of that name with other bytes is not replaced: somebody may rely on it.
     pub fn publish(self, key: ImageKey) -> Result<Lease, Error> {
         let Self { staging, sha256, proof, layout } = self;
         let store = Arc::clone(&staging.store);
+        if let Some(published) =
+            store.image(&key)?.map(|image| image.sha256()).filter(|other| *other != sha256)
+        {
+            return Err(Error::Conflict { key, published, new: sha256 });
+        }
         let path = store.image_path(&key);
         let file = staging.file.rename(&path)?;
         let metadata = file.metadata().map_err(Error::io("read", &path))?;

@@ -51,24 +51,7 @@ impl ImageStore {
     ///
     /// A file that was touched since is hashed; one that turns out to be another file counts as absent.
     pub fn image(&self, key: &ImageKey) -> Result<Option<Lease>, Error> {
-        let Some(record) = ImageRecord::read(&self.0, key)? else { return Ok(None) };
-        let path = self.0.image_path(key);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("open", &path)(error)),
-        };
-        let metadata = file.metadata().map_err(Error::io("read", &path))?;
-        if !record.describes(&metadata) {
-            if sha256_of(&file).map_err(Error::io("read", &path))? != record.sha256 {
-                tracing::warn!(path = %path.display(), "the file is not the one that was proven; it is not served");
-                return Ok(None);
-            }
-            ImageRecord::new(key.clone(), record.sha256, record.proof, &metadata).write(&self.0)?;
-        }
-        let layout = Layout::read(&file).map_err(Error::Layout)?;
-        let ImageRecord { sha256, proof, .. } = record;
-        Ok(Some(Lease::new(Image { key: key.clone(), sha256, proof, layout, file })))
+        self.0.image(key)
     }
 
     /// A new place for the bytes of an image.
@@ -106,6 +89,27 @@ impl Inner {
 
     pub(crate) fn image_path(&self, key: &ImageKey) -> PathBuf {
         self.data_dir.join(key.file_name())
+    }
+
+    pub(crate) fn image(&self, key: &ImageKey) -> Result<Option<Lease>, Error> {
+        let Some(record) = ImageRecord::read(self, key)? else { return Ok(None) };
+        let path = self.image_path(key);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open", &path)(error)),
+        };
+        let metadata = file.metadata().map_err(Error::io("read", &path))?;
+        if !record.describes(&metadata) {
+            if sha256_of(&file).map_err(Error::io("read", &path))? != record.sha256 {
+                tracing::warn!(path = %path.display(), "the file is not the one that was proven; it is not served");
+                return Ok(None);
+            }
+            ImageRecord::new(key.clone(), record.sha256, record.proof, &metadata).write(self)?;
+        }
+        let layout = Layout::read(&file).map_err(Error::Layout)?;
+        let ImageRecord { sha256, proof, .. } = record;
+        Ok(Some(Lease::new(Image { key: key.clone(), sha256, proof, layout, file })))
     }
 
     pub(crate) fn staging_file(&self, extension: &str) -> Result<StagingFile, Error> {

@@ -78,6 +78,22 @@ fn proven_bytes_that_are_no_live_iso_leave_nothing_behind() {
 }
 
 #[test]
+fn a_published_image_is_never_replaced_by_another_one() {
+    let (directory, iso) = (TempDir::new().unwrap(), iso());
+    let store = ImageStore::open(directory.path()).unwrap();
+    publish(&store, &iso);
+    publish(&store, &iso);
+    let mut other = iso.clone();
+    *other.last_mut().unwrap() ^= 1;
+    let mut staging = store.stage().unwrap();
+    staging.write_all(&other).unwrap();
+    let sealed = staging.seal(sha256(&other)).unwrap();
+    assert!(matches!(sealed.publish(key()), Err(Error::Conflict { .. })));
+    assert_eq!(store.image(&key()).unwrap().expect("the first").sha256(), sha256(&iso));
+    assert_eq!(files(&directory.path().join(STAGING)), [] as [PathBuf; 0]);
+}
+
+#[test]
 fn a_start_removes_what_a_crash_left_and_nothing_that_is_alive() {
     let directory = TempDir::new().unwrap();
     let running = ImageStore::open(directory.path()).unwrap();

@@ -58,17 +58,13 @@ impl Provisioner {
             let available = payload.arches().to_vec();
             return Err(Error::NotForArch { pullspec: payload.pullspec().to_string(), arch, available });
         }
-        let forecast = payload.boot_image(arch).map(|image| ImageKey {
-            os_build: image.os_build.clone(),
-            arch,
-            kind: ImageKind::Full,
-        });
-        let Some(key) = forecast else { return self.fetch(payload, arch, entry).await };
+        let Some(forecast) = payload.boot_image(arch) else { return self.fetch(payload, arch, entry).await };
+        let key = ImageKey { os_build: forecast.os_build.clone(), arch, kind: ImageKind::Full };
         self.catalog.set_build(entry, key.os_build.clone());
         let _only_once = self.lock_key(&key).await;
         match self.blocking(move |store| store.image(&key)).await? {
-            Some(lease) => Ok(lease),
-            None => self.fetch(payload, arch, entry).await,
+            Some(lease) if lease.sha256() == forecast.sha256 => Ok(lease),
+            _ => self.fetch(payload, arch, entry).await,
         }
     }
 

@@ -152,6 +152,11 @@ async fn a_tag_that_moved_is_followed_while_the_old_image_is_served() {
     assert_eq!(run.ready("4.18", Arch::X86_64).key().os_build.as_str(), "418.94.209901010000-0");
 }
 
+/// Nothing is wrong with it, and its ISO is not that of [`release`].
+fn good_release() -> ReleaseBuilder {
+    release_without_iso("4.18.52").iso(Arch::S390x, content(Arch::S390x))
+}
+
 /// A release with something wrong, and what an admin must be told about it.
 struct Wrong {
     release: ReleaseBuilder,
@@ -190,9 +195,9 @@ async fn one_bad_release_gives_one_clear_error_and_the_others_go_on() {
         },
     ] {
         let site = Site::new().await;
-        let good = site.publish(release("4.18.52"));
+        let good = site.publish(good_release());
         let bad = site.publish(bad);
-        let run = site.provision(&[("4.17", "4.17.1", arch, &bad), ("4.18", "4.18.52", "x86_64", &good)]);
+        let run = site.provision(&[("4.17", "4.17.1", arch, &bad), ("4.18", "4.18.52", "s390x", &good)]);
         run.assert_only_the_good_one_is_there(&site, reason).await;
     }
 }
@@ -250,7 +255,7 @@ async fn what_was_wrong_is_tried_again_until_it_is_right() {
 async fn a_broken_entry_of_the_pull_secret_harms_only_its_registry() {
     let broken = Site::new().await;
     let site = Site::new().await;
-    let good = site.publish(release("4.18.52"));
+    let good = site.publish(good_release());
     let bad = broken.publish(release("4.17.1"));
     let secret = format!(
         r#"{{"auths": {{"{}": {{"auth": "not base64!"}}, {}}}}}"#,
@@ -258,7 +263,7 @@ async fn a_broken_entry_of_the_pull_secret_harms_only_its_registry() {
         site.pull_secret_entry()
     );
     let run = site
-        .provision_with(&secret, &[("4.17", "4.17.1", "x86_64", &bad), ("4.18", "4.18.52", "x86_64", &good)]);
+        .provision_with(&secret, &[("4.17", "4.17.1", "x86_64", &bad), ("4.18", "4.18.52", "s390x", &good)]);
     run.assert_only_the_good_one_is_there(&site, &["cannot read the release image", "pull secret"]).await;
 }
 

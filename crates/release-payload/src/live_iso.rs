@@ -138,14 +138,22 @@ impl Member {
             }
             Ok(ControlFlow::Continue(()))
         });
-        if let Err(Failure::Sink(error)) = walked {
-            return Err(Failure::Sink(error));
+        match walked {
+            // The rest of the layer is of no use to a sink that takes nothing.
+            Err(Failure::Sink(error)) => return Err(Failure::Sink(error)),
+            // A layer with a wrong byte may fail to unpack before its end: the wrong digest is then the better answer.
+            Err(Failure::Layer(error)) => {
+                return Err(Failure::Layer(blob.finish().err().filter(is_verdict).unwrap_or(error)));
+            }
+            Ok(()) => blob.finish()?,
         }
-        // A layer with a wrong byte fails to unpack before its end: the wrong digest is then the better answer.
-        blob.finish()?;
-        walked?;
         Ok(found.then_some(Found { stream_metadata }))
     }
+}
+
+/// Whether the registry client itself has something to say, and not only that it has said it before.
+fn is_verdict(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<oci_registry::Error>())
 }
 
 /// Like [`io::copy`], but knows which side failed.
