@@ -1,0 +1,183 @@
+//! The whole program on real parts: Debian's docker-registry with a password, skopeo, coreos-installer, qemu.
+
+mod service;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use coreos_names::Arch;
+use service::{INFRA_ENV, Service};
+use tempfile::TempDir;
+use test_support::fixtures::{OS_BUILD, live_iso};
+use test_support::payload::{Content, Release, ReleaseBuilder};
+use test_support::registry::DockerRegistry;
+
+const IGNITION: &str = r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/etc/motd"}]}}"#;
+
+fn release() -> Release {
+    let iso = Content::from_file(live_iso(Arch::X86_64)).unwrap();
+    ReleaseBuilder::new("4.18.52", OS_BUILD).iso(Arch::X86_64, iso).build().unwrap()
+}
+
+/// Pushes a release with all its components into one repository.
+fn push(registry: &DockerRegistry, release: &Release) -> String {
+    let repository = "mirror/ocp-release";
+    for component in &release.components {
+        registry.push(&format!("{repository}:{}", component.tag), &component.image);
+    }
+    registry.push(&format!("{repository}:{}", release.tag), &release.image);
+    format!("{}/{repository}:{}", registry.address(), release.tag)
+}
+
+fn tool(name: &str) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"));
+    let installed = cache.join("coreos-image-service/tools/bin").join(name);
+    if installed.exists() { installed } else { name.into() }
+}
+
+/// What a command prints; it must succeed. (Firmware draws boxes in a character set of old.)
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; run `make setup`"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn boot(iso: &Path, firmware: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/boot-iso");
+    output(Command::new(script).args(["--firmware", firmware]).arg(iso))
+}
+
+#[test]
+fn a_release_image_becomes_a_customised_iso_that_boots() {
+    let registry = DockerRegistry::start();
+    let pullspec = push(&registry, &release());
+    let directory = TempDir::new().unwrap();
+    let service = Service::builder(directory.path())
+        .release("4.18", "4.18.52", "x86_64", &pullspec)
+        .pull_secret(&registry.pull_secret())
+        .infra_env(IGNITION, &["test.says=hello", "test.number=7"])
+        .start();
+    service.wait_until_ready();
+
+    let iso = directory.path().join("discovery.iso");
+    service.download(&format!("/byid/{INFRA_ENV}/4.18/x86_64/full.iso"), &iso);
+
+    let coreos_installer = || Command::new(tool("coreos-installer"));
+    assert_eq!(output(coreos_installer().args(["iso", "ignition", "show"]).arg(&iso)), IGNITION);
+    let arguments = output(coreos_installer().args(["iso", "kargs", "show"]).arg(&iso));
+    assert!(
+        arguments.trim_end().ends_with(" ignition.platform.id=metal test.says=hello test.number=7"),
+        "{arguments}"
+    );
+
+    for firmware in ["bios", "uefi"] {
+        let console = boot(&iso, firmware);
+        assert!(console.contains(IGNITION), "{firmware}: {console}");
+        let arguments = console.lines().find(|line| line.starts_with("GUEST-CMDLINE: ")).unwrap();
+        assert!(arguments.ends_with(" test.says=hello test.number=7"), "{firmware}: {arguments}");
+    }
+}
+
+#[test]
+fn a_restart_serves_the_same_bytes_with_the_registry_switched_off() {
+    let registry = DockerRegistry::start();
+    let pullspec = push(&registry, &release());
+    let directory = TempDir::new().unwrap();
+    let builder = || {
+        Service::builder(directory.path())
+            .release("4.18", "4.18.52", "x86_64", &pullspec)
+            .pull_secret(&registry.pull_secret())
+            .infra_env(IGNITION, &[])
+    };
+    let [first, second, third] = ["first", "second", "third"].map(|name| directory.path().join(name));
+    let url = format!("/images/{INFRA_ENV}?version=4.18.52&type=full-iso&arch=x86_64");
+
+    let service = builder().start();
+    service.wait_until_ready();
+    service.download(&url, &first);
+    service.stop();
+    let pulled = |registry: &DockerRegistry| {
+        let ours = registry
+            .requests()
+            .into_iter()
+            .filter(|request| request.user_agent.starts_with("coreos-image-service/"));
+        ours.filter(|request| request.path.contains("/blobs/") && request.bytes > 4 << 20).count()
+    };
+    assert_eq!(pulled(&registry), 1, "{}", registry.log());
+
+    let service = builder().start();
+    service.wait_until_ready();
+    service.download(&url, &second);
+    service.stop();
+    assert_eq!(pulled(&registry), 1, "nothing was downloaded again");
+
+    let pull_secret = registry.pull_secret();
+    registry.stop();
+    let service = Service::builder(directory.path())
+        .release("4.18", "4.18.52", "x86_64", &pullspec)
+        .pull_secret(&pull_secret)
+        .infra_env(IGNITION, &[])
+        .start();
+    service.wait_until_ready();
+    service.download(&url, &third);
+
+    let first = std::fs::read(first).unwrap();
+    assert!(first == std::fs::read(second).unwrap());
+    assert!(first == std::fs::read(third).unwrap());
+}
+
+#[test]
+fn a_release_is_inspected_without_fetching_its_iso() {
+    let registry = DockerRegistry::start();
+    let release = release();
+    let pullspec = push(&registry, &release);
+    let inspect = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-image-service"));
+        command.args(["release", "inspect", &pullspec]).env("INSECURE_REGISTRIES", registry.address());
+        command
+    };
+    let text = output(inspect().env("PULL_SECRET", registry.pull_secret()));
+    let iso = Content::from_file(live_iso(Arch::X86_64)).unwrap();
+    for expected in [
+        format!("release image   {pullspec}\n"),
+        format!("digest          {}\n", release.image.digest()),
+        "version         4.18.52\n".to_owned(),
+        "architectures   x86_64\n".to_owned(),
+        format!("RHCOS build   {OS_BUILD}\n"),
+        format!("ISO sha256    {}\n", iso.sha256()),
+        format!("fetched from  {}/mirror/ocp-release@sha256:", registry.address()),
+    ] {
+        assert!(text.contains(&expected), "{expected:?} is not in\n{text}");
+    }
+    let largest = registry
+        .requests()
+        .iter()
+        .filter(|request| request.method == "GET")
+        .map(|request| request.bytes)
+        .max();
+    assert!(largest.unwrap() < 1 << 20, "no ISO was fetched");
+
+    let refused = inspect().output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.starts_with("error: cannot read the release image"), "{text}");
+}
+
+#[test]
+fn what_is_embedded_is_shown() {
+    let text = output(
+        Command::new(env!("CARGO_BIN_EXE_coreos-image-service"))
+            .args(["iso", "inspect"])
+            .arg(live_iso(Arch::S390x)),
+    );
+    for expected in [
+        format!("volume id         rhcos-{OS_BUILD}\n"),
+        "format            4.14 or later: ".to_owned(),
+        "the Ignition area in \"images/cdboot.img\": 262144 bytes at ".to_owned(),
+        "the area for kernel arguments in \"images/cdboot.img\": 896 bytes at ".to_owned(),
+        "embedded files\n  none\n".to_owned(),
+    ] {
+        assert!(text.contains(&expected), "{expected:?} is not in\n{text}");
+    }
+}
