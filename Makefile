@@ -18,7 +18,7 @@ setup:
 fixtures: setup
 	fixtures/iso/all
 
-check:
+check: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked

@@ -29,12 +29,6 @@ impl OpenshiftVersion {
         self.version.minor
     }
 
-    /// The minor stream, `4.18` of `4.18.52`.
-    #[must_use]
-    pub fn minor_stream(&self) -> Self {
-        Self { version: Version::new(self.version.major, self.version.minor, 0), whole: false }
-    }
-
     /// Whether releases of this minor stream carry the live ISO in their payload.
     pub fn payload_has_iso(&self) -> bool {
         (self.major(), self.minor()) >= Self::FIRST_WITH_ISO
@@ -148,6 +142,5 @@ mod tests {
         assert!(!version("4.10.67").payload_has_iso());
         assert!(version("4.11.0").payload_has_iso());
         assert!(version("5.0").payload_has_iso());
-        assert_eq!(version("4.18.52").minor_stream(), version("4.18"));
     }
 }

@@ -62,12 +62,12 @@ enum Details {
 }
 
 impl From<ImageReport> for Image {
-    fn from(ImageReport { wanted, os_build, state }: ImageReport) -> Self {
+    fn from(ImageReport { desired, os_build, state }: ImageReport) -> Self {
         Self {
-            openshift_version: wanted.openshift_version,
-            release_version: wanted.release_version,
-            arch: wanted.arch,
-            kind: wanted.kind,
+            openshift_version: desired.openshift_version,
+            release_version: desired.release_version,
+            arch: desired.arch,
+            kind: desired.kind,
             os_build,
             state: state.name(),
             details: state.into(),

@@ -208,7 +208,7 @@ impl Rejection {
 
 fn not_ready(report: &ImageReport, arch: Arch) -> Answer {
     let wait = retry_after(&report.state);
-    let version = &report.wanted.openshift_version;
+    let version = &report.desired.openshift_version;
     let progress = progress(&report.state);
     let seconds = wait.as_secs();
     Answer {

@@ -13,7 +13,7 @@ use crate::image::Lease;
 
 /// An image that the configuration asks for.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct DesiredImage {
     /// Where it comes from, for people: a pullspec or a URL without its secrets.
     pub source: String,
     /// The OpenShift version that the configuration gives it.
@@ -79,7 +79,7 @@ pub struct EntryId(u64);
 #[derive(Clone, Debug)]
 pub struct ImageReport {
     /// What was asked for.
-    pub wanted: Wanted,
+    pub desired: DesiredImage,
     /// The operating system's build, once it is known.
     pub os_build: Option<OsBuild>,
     /// Where the image is on its way.
@@ -115,16 +115,21 @@ struct Entry {
 }
 
 impl Catalog {
-    /// Adds entries, waiting.
-    pub fn add(&self, wanted: impl IntoIterator<Item = Wanted>) -> Vec<EntryId> {
-        self.write().add(wanted)
+    /// Adds an entry, waiting.
+    pub fn add(&self, desired: DesiredImage) -> EntryId {
+        self.write().add(desired)
+    }
+
+    /// Removes an entry. Downloads of its image go on.
+    pub fn remove(&self, id: EntryId) {
+        self.write().entries.remove(&id);
     }
 
     /// Replaces an entry whose architectures were unknown by one for each of them, at one instant.
-    pub fn replace(&self, id: EntryId, wanted: impl IntoIterator<Item = Wanted>) -> Vec<EntryId> {
+    pub fn replace(&self, id: EntryId, desired: impl IntoIterator<Item = DesiredImage>) -> Vec<EntryId> {
         let mut state = self.write();
         state.entries.remove(&id);
-        state.add(wanted)
+        desired.into_iter().map(|desired| state.add(desired)).collect()
     }
 
     /// Notes which build an entry that is not ready will be.
@@ -149,6 +154,11 @@ impl Catalog {
         let ready = matches!(new, ImageState::Ready(_));
         entry.report.state = new;
         state.settled |= ready || state.entries.values().all(|entry| entry.attempted);
+    }
+
+    /// Says that there is nothing to wait for: nothing is desired.
+    pub fn settle(&self) {
+        self.write().settled = true;
     }
 
     /// The image that an entry serves now.
@@ -179,16 +189,16 @@ impl Catalog {
             .entries
             .values()
             .map(|entry| &entry.report)
-            .filter(|report| report.wanted.kind == kind)
-            .filter(|report| report.wanted.arch.is_none_or(|known| known == arch))
+            .filter(|report| report.desired.kind == kind)
+            .filter(|report| report.desired.arch.is_none_or(|known| known == arch))
             .collect();
         let is_build =
             |report: &&&ImageReport| report.os_build.as_ref().is_some_and(|build| build.as_str() == version);
         let named = version.parse::<OpenshiftVersion>().ok();
         let has_name = |report: &&&ImageReport| {
             named.as_ref().is_some_and(|named| {
-                report.wanted.openshift_version == *named
-                    || report.wanted.release_version.as_ref() == Some(named)
+                report.desired.openshift_version == *named
+                    || report.desired.release_version.as_ref() == Some(named)
             })
         };
         best(candidates.iter().filter(is_build))
@@ -206,24 +216,19 @@ impl Catalog {
 }
 
 impl State {
-    fn add(&mut self, wanted: impl IntoIterator<Item = Wanted>) -> Vec<EntryId> {
-        wanted
-            .into_iter()
-            .map(|wanted| {
-                let id = EntryId(self.next_id);
-                self.next_id += 1;
-                let report = ImageReport { wanted, os_build: None, state: ImageState::Waiting };
-                self.entries.insert(id, Entry { report, attempted: false });
-                id
-            })
-            .collect()
+    fn add(&mut self, desired: DesiredImage) -> EntryId {
+        let id = EntryId(self.next_id);
+        self.next_id += 1;
+        let report = ImageReport { desired, os_build: None, state: ImageState::Waiting };
+        self.entries.insert(id, Entry { report, attempted: false });
+        id
     }
 }
 
 /// The newest ready image, else the newest of those that are not.
 fn best<'a>(reports: impl Iterator<Item = &'a &'a ImageReport>) -> Option<Lookup> {
     let newest = reports.max_by_key(|report| {
-        (matches!(report.state, ImageState::Ready(_)), report.wanted.release_version.clone())
+        (matches!(report.state, ImageState::Ready(_)), report.desired.release_version.clone())
     })?;
     Some(match &newest.state {
         ImageState::Ready(lease) => Lookup::Ready(lease.clone()),

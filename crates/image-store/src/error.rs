@@ -54,6 +54,13 @@ pub enum Error {
         new: Sha256,
     },
 
+    /// A file that this program did not write has the image's name.
+    #[error("{} holds something else than the image; it was not written by this service and is left alone: move it away", path.display())]
+    Occupied {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// The file is not a CoreOS live ISO that this program understands.
     #[error("the ISO cannot be served")]
     Layout(#[source] live_iso::Error),
@@ -63,6 +70,11 @@ impl Error {
     /// Whether trying again later can succeed without anybody changing the source of the image.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Io { .. } | Self::NoSpace { .. })
+    }
+
+    /// Whether it lies in the bytes that were staged, so that the same bytes can never be better.
+    pub fn is_content(&self) -> bool {
+        matches!(self, Self::WrongDigest { .. } | Self::Layout(_))
     }
 
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

@@ -3,6 +3,7 @@
 //! With it a start serves without asking anybody. An entry never makes a file trusted by its name alone: size and
 //! modification time must be the recorded ones, or the file is hashed again.
 
+use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -72,8 +73,19 @@ pub struct ResolvedRelease {
     pub version: OpenshiftVersion,
     /// The architectures that it is for.
     pub arches: Vec<Arch>,
-    /// The images it brought so far.
-    pub images: Vec<ImageKey>,
+    /// The newest image that its pullspec has brought for each architecture.
+    pub images: BTreeMap<Arch, ResolvedImage>,
+}
+
+/// An image that a release has brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedImage {
+    /// Which image it is.
+    pub key: ImageKey,
+    /// The digest that the release states of it.
+    pub sha256: Sha256,
+    /// The digest of the release that stated it; an older one than the record's until the newer image is there.
+    pub release_digest: String,
 }
 
 impl ResolvedRelease {

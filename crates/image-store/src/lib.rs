@@ -26,10 +26,10 @@ mod key;
 mod staging;
 mod store;
 
-pub use catalog::{Catalog, EntryId, ImageReport, ImageState, Lookup, Wanted};
+pub use catalog::{Catalog, DesiredImage, EntryId, ImageReport, ImageState, Lookup};
 pub use error::Error;
 pub use image::{Image, Lease, Proof};
-pub use index::ResolvedRelease;
+pub use index::{ResolvedImage, ResolvedRelease};
 pub use key::ImageKey;
 pub use staging::{Sealed, Staging};
 pub use store::ImageStore;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use coreos_names::Sha256;
 use live_iso::Layout;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use sha2::Digest;
 
 use crate::error::Error;
@@ -37,19 +39,44 @@ impl StagingFile {
                 .create_new(true)
                 .open(&path)
                 .map_err(Error::io("create", &path))?;
+            let file = Self { file, path, renamed: false };
             // Between the creation and the lock another process may have taken the file for an abandoned one.
-            let locked = file.try_lock().is_ok();
-            let linked = file.metadata().map_err(Error::io("read", &path))?.nlink() > 0;
-            if locked && linked {
-                return Ok(Self { file, path, renamed: false });
+            match file.file.try_lock() {
+                Ok(()) if file.is_linked()? => return Ok(file),
+                Ok(()) | Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &file.path)(error)),
             }
         }
     }
 
+    fn is_linked(&self) -> Result<bool, Error> {
+        Ok(self.file.metadata().map_err(Error::io("read", &self.path))?.nlink() > 0)
+    }
+
+    /// Makes everything written so far durable.
+    fn sync(&self) -> Result<(), Error> {
+        self.file.sync_all().map_err(Error::io("sync", &self.path))
+    }
+
+    /// Gives the file, which was synced, a final name that nothing has. `None` if something has it.
+    fn rename_to_new(self, target: &Path) -> Result<Option<File>, Error> {
+        match renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
+            Ok(()) => self.renamed(target).map(Some),
+            // Some network file systems cannot promise it.
+            Err(Errno::INVAL) if !target.exists() => self.rename(target).map(Some),
+            Err(Errno::EXIST | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(Error::io("create", target)(errno.into())),
+        }
+    }
+
     /// Makes everything written so far durable and gives the file its final name, replacing what has it.
-    pub(crate) fn rename(mut self, target: &Path) -> Result<File, Error> {
-        self.file.sync_all().map_err(Error::io("sync", &self.path))?;
+    pub(crate) fn rename(self, target: &Path) -> Result<File, Error> {
+        self.sync()?;
         std::fs::rename(&self.path, target).map_err(Error::io("create", target))?;
+        self.renamed(target)
+    }
+
+    fn renamed(mut self, target: &Path) -> Result<File, Error> {
         self.renamed = true;
         if let Some(directory) = target.parent() {
             File::open(directory)
@@ -76,6 +103,7 @@ impl Drop for StagingFile {
     fn drop(&mut self) {
         if !self.renamed
             && let Err(error) = std::fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove an unfinished file");
         }
@@ -94,7 +122,13 @@ pub(crate) fn remove_abandoned(directory: &Path) -> Result<(), Error> {
             Err(error) => return Err(Error::io("open", &path)(error)),
         };
         match file.try_lock() {
-            Ok(()) => std::fs::remove_file(&path).map_err(Error::io("remove", &path))?,
+            // Its owner may have published it meanwhile, or another process may have removed it.
+            Ok(()) => match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &path)(error));
+                }
+                _ => {}
+            },
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
         }
@@ -135,6 +169,7 @@ impl Staging {
             return Err(Error::WrongDigest { expected, actual });
         }
         let layout = Layout::read(&self.file.file).map_err(Error::Layout)?;
+        self.file.sync()?;
         Ok(Sealed { staging: self, sha256: actual, proof: Proof::Digest, layout })
     }
 }
@@ -163,24 +198,21 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// What the image holds, for a caller that names it after its contents.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
     /// Gives the image its final name and records it in the index. From here on a restart finds it.
     ///
-    /// An image of that name with other bytes is not replaced: somebody may rely on it.
+    /// A file of that name is replaced only if it is ours and damaged. One that holds the same bytes is taken instead of
+    /// the new one; one that holds others is an [`Error::Conflict`], because somebody may rely on it.
     pub fn publish(self, key: ImageKey) -> Result<Lease, Error> {
         let Self { staging, sha256, proof, layout } = self;
         let store = Arc::clone(&staging.store);
-        if let Some(published) =
-            store.image(&key)?.map(|image| image.sha256()).filter(|other| *other != sha256)
-        {
-            return Err(Error::Conflict { key, published, new: sha256 });
-        }
         let path = store.image_path(&key);
-        let file = staging.file.rename(&path)?;
+        if let Some(published) = store.find(&key, sha256)? {
+            return Ok(published);
+        }
+        let file = match ImageRecord::read(&store, &key)? {
+            Some(_) => staging.file.rename(&path)?,
+            None => staging.file.rename_to_new(&path)?.ok_or(Error::Occupied { path: path.clone() })?,
+        };
         let metadata = file.metadata().map_err(Error::io("read", &path))?;
         ImageRecord::new(key.clone(), sha256, proof, &metadata).write(&store)?;
         Ok(Lease::new(Image { key, sha256, proof, layout, file }))

@@ -12,7 +12,7 @@ use sha2::Digest;
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::image::{Image, Lease};
+use crate::image::{Image, Lease, Proof};
 use crate::index::{ImageRecord, ResolvedRelease};
 use crate::key::ImageKey;
 use crate::staging::{self, Staging, StagingFile};
@@ -47,11 +47,13 @@ impl ImageStore {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// The published image of this key, if there is one that is still the file which was proven.
+    /// The image of this name, if a file with exactly these bytes is there: one that was published, or one without an
+    /// entry in the index that turns out to be the image, as after an upgrade from the predecessor.
     ///
-    /// A file that was touched since is hashed; one that turns out to be another file counts as absent.
-    pub fn image(&self, key: &ImageKey) -> Result<Option<Lease>, Error> {
-        self.0.image(key)
+    /// A file that was touched since it was proven is hashed; one of ours that is damaged counts as absent. Other bytes
+    /// under this name are an error: [`Error::Conflict`] or [`Error::Occupied`].
+    pub fn find(&self, key: &ImageKey, sha256: Sha256) -> Result<Option<Lease>, Error> {
+        self.0.find(key, sha256)
     }
 
     /// A new place for the bytes of an image.
@@ -91,8 +93,7 @@ impl Inner {
         self.data_dir.join(key.file_name())
     }
 
-    pub(crate) fn image(&self, key: &ImageKey) -> Result<Option<Lease>, Error> {
-        let Some(record) = ImageRecord::read(self, key)? else { return Ok(None) };
+    pub(crate) fn find(&self, key: &ImageKey, sha256: Sha256) -> Result<Option<Lease>, Error> {
         let path = self.image_path(key);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -100,16 +101,30 @@ impl Inner {
             Err(error) => return Err(Error::io("open", &path)(error)),
         };
         let metadata = file.metadata().map_err(Error::io("read", &path))?;
-        if !record.describes(&metadata) {
-            if sha256_of(&file).map_err(Error::io("read", &path))? != record.sha256 {
-                tracing::warn!(path = %path.display(), "the file is not the one that was proven; it is not served");
-                return Ok(None);
-            }
-            ImageRecord::new(key.clone(), record.sha256, record.proof, &metadata).write(self)?;
+        let record = ImageRecord::read(self, key)?;
+        let as_recorded =
+            record.as_ref().filter(|record| record.describes(&metadata)).map(|record| record.sha256);
+        let actual = match as_recorded {
+            Some(proven) => proven,
+            None => sha256_of(&file).map_err(Error::io("read", &path))?,
+        };
+        if actual != sha256 {
+            return match record {
+                Some(record) if record.sha256 == actual => {
+                    Err(Error::Conflict { key: key.clone(), published: actual, new: sha256 })
+                }
+                Some(_) => {
+                    tracing::warn!(path = %path.display(), "the file is not the one that was proven; it is not served");
+                    Ok(None)
+                }
+                None => Err(Error::Occupied { path }),
+            };
         }
         let layout = Layout::read(&file).map_err(Error::Layout)?;
-        let ImageRecord { sha256, proof, .. } = record;
-        Ok(Some(Lease::new(Image { key: key.clone(), sha256, proof, layout, file })))
+        if as_recorded.is_none() {
+            ImageRecord::new(key.clone(), sha256, Proof::Digest, &metadata).write(self)?;
+        }
+        Ok(Some(Lease::new(Image { key: key.clone(), sha256, proof: Proof::Digest, layout, file })))
     }
 
     pub(crate) fn staging_file(&self, extension: &str) -> Result<StagingFile, Error> {

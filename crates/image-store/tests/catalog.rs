@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::SystemTime;
 
 use coreos_names::{Arch, ImageKind, Sha256};
-use image_store::{Catalog, ImageKey, ImageState, ImageStore, Lease, Lookup, Wanted};
+use image_store::{Catalog, DesiredImage, ImageKey, ImageState, ImageStore, Lease, Lookup};
 use sha2::Digest;
 use tempfile::TempDir;
 use test_support::fixtures::live_iso;
@@ -19,8 +19,8 @@ fn lease(directory: &TempDir, os_build: &str) -> Lease {
     staging.seal(sha256).unwrap().publish(key).unwrap()
 }
 
-fn wanted(openshift_version: &str, release_version: &str, arch: Option<Arch>) -> Wanted {
-    Wanted {
+fn wanted(openshift_version: &str, release_version: &str, arch: Option<Arch>) -> DesiredImage {
+    DesiredImage {
         source: format!("quay.io/release:{release_version}"),
         openshift_version: openshift_version.parse().unwrap(),
         release_version: Some(release_version.parse().unwrap()),
@@ -45,7 +45,7 @@ fn found(catalog: &Catalog, version: &str) -> Option<String> {
 fn an_image_answers_to_its_build_its_entry_and_its_release() {
     let directory = TempDir::new().unwrap();
     let catalog = Catalog::default();
-    let id = catalog.add([wanted("4.18", "4.18.52", Some(Arch::X86_64))])[0];
+    let id = catalog.add(wanted("4.18", "4.18.52", Some(Arch::X86_64)));
     catalog.set_state(id, ImageState::Ready(lease(&directory, "418.94.1-0")));
     for version in ["418.94.1-0", "4.18", "4.18-multi", "4.18.52", "4.18.52-multi"] {
         assert_eq!(found(&catalog, version).as_deref(), Some("418.94.1-0"), "{version}");
@@ -61,8 +61,8 @@ fn an_image_answers_to_its_build_its_entry_and_its_release() {
 fn an_alias_moves_to_the_newest_release_once_that_is_ready() {
     let directory = TempDir::new().unwrap();
     let catalog = Catalog::default();
-    let ids = catalog
-        .add([wanted("4.18", "4.18.52", Some(Arch::X86_64)), wanted("4.18", "4.18.9", Some(Arch::X86_64))]);
+    let ids = [wanted("4.18", "4.18.52", Some(Arch::X86_64)), wanted("4.18", "4.18.9", Some(Arch::X86_64))]
+        .map(|desired| catalog.add(desired));
     catalog.set_state(ids[1], ImageState::Ready(lease(&directory, "418.94.9-0")));
     catalog.set_state(ids[0], ImageState::Fetching { received: 1, total: None });
     assert_eq!(found(&catalog, "4.18").as_deref(), Some("418.94.9-0"));
@@ -75,7 +75,7 @@ fn an_alias_moves_to_the_newest_release_once_that_is_ready() {
 fn an_image_that_is_ready_stays_so_while_another_is_tried() {
     let directory = TempDir::new().unwrap();
     let catalog = Catalog::default();
-    let id = catalog.add([wanted("4.18", "4.18.52", Some(Arch::X86_64))])[0];
+    let id = catalog.add(wanted("4.18", "4.18.52", Some(Arch::X86_64)));
     catalog.set_state(id, ImageState::Ready(lease(&directory, "418.94.1-0")));
     catalog.set_build(id, "418.94.2-0".parse().unwrap());
     catalog.set_state(id, ImageState::Fetching { received: 0, total: None });
@@ -87,7 +87,7 @@ fn an_image_that_is_ready_stays_so_while_another_is_tried() {
 #[test]
 fn an_image_that_is_not_ready_says_what_it_waits_for() {
     let catalog = Catalog::default();
-    let id = catalog.add([wanted("4.18", "4.18.52", Some(Arch::X86_64))])[0];
+    let id = catalog.add(wanted("4.18", "4.18.52", Some(Arch::X86_64)));
     catalog.set_build(id, "418.94.1-0".parse().unwrap());
     catalog.set_state(id, ImageState::Fetching { received: 5, total: Some(7) });
     for version in ["4.18", "418.94.1-0"] {
@@ -101,7 +101,7 @@ fn an_image_that_is_not_ready_says_what_it_waits_for() {
 #[test]
 fn an_entry_of_unknown_architectures_stands_for_all_until_it_is_replaced() {
     let catalog = Catalog::default();
-    let id = catalog.add([wanted("4.18", "4.18.52", None)])[0];
+    let id = catalog.add(wanted("4.18", "4.18.52", None));
     for arch in Arch::ALL {
         assert!(matches!(catalog.find("4.18", arch, ImageKind::Full), Lookup::NotReady(_)), "{arch}");
     }
@@ -114,8 +114,8 @@ fn an_entry_of_unknown_architectures_stands_for_all_until_it_is_replaced() {
 fn settled_is_a_latch() {
     let directory = TempDir::new().unwrap();
     let catalog = Catalog::default();
-    let ids = catalog
-        .add([wanted("4.18", "4.18.52", Some(Arch::X86_64)), wanted("4.17", "4.17.1", Some(Arch::X86_64))]);
+    let ids = [wanted("4.18", "4.18.52", Some(Arch::X86_64)), wanted("4.17", "4.17.1", Some(Arch::X86_64))]
+        .map(|desired| catalog.add(desired));
     assert!(!catalog.is_settled());
     catalog.set_state(ids[0], failed());
     assert!(!catalog.is_settled(), "the other was not tried yet");
@@ -125,7 +125,8 @@ fn settled_is_a_latch() {
     assert!(catalog.is_settled(), "a second attempt changes nothing");
 
     let catalog = Catalog::default();
-    let ids = catalog.add([wanted("4.18", "4.18.52", Some(Arch::X86_64)), wanted("4.17", "4.17.1", None)]);
+    let ids = [wanted("4.18", "4.18.52", Some(Arch::X86_64)), wanted("4.17", "4.17.1", None)]
+        .map(|desired| catalog.add(desired));
     catalog.set_state(ids[0], ImageState::Ready(lease(&directory, "418.94.1-0")));
     assert!(catalog.is_settled(), "one image is ready");
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use coreos_names::{Arch, ImageKind, Sha256};
-use image_store::{Error, ImageKey, ImageStore, Lease, ResolvedRelease};
+use image_store::{Error, ImageKey, ImageStore, Lease, ResolvedImage, ResolvedRelease};
 use live_iso::Extent;
 use sha2::Digest;
 use tempfile::TempDir;
@@ -50,7 +50,8 @@ fn a_published_image_has_the_predecessors_name_and_survives_a_restart() {
     assert_eq!(files(directory.path()), std::slice::from_ref(&path));
     assert_eq!(fs::read(path).unwrap(), iso);
 
-    let found = ImageStore::open(directory.path()).unwrap().image(&key()).unwrap().expect("the image");
+    let found =
+        ImageStore::open(directory.path()).unwrap().find(&key(), sha256(&iso)).unwrap().expect("the image");
     assert_eq!((found.key(), found.sha256()), (lease.key(), lease.sha256()));
     assert_eq!(found.layout().rootfs(), lease.layout().rootfs());
 }
@@ -89,8 +90,26 @@ fn a_published_image_is_never_replaced_by_another_one() {
     staging.write_all(&other).unwrap();
     let sealed = staging.seal(sha256(&other)).unwrap();
     assert!(matches!(sealed.publish(key()), Err(Error::Conflict { .. })));
-    assert_eq!(store.image(&key()).unwrap().expect("the first").sha256(), sha256(&iso));
+    assert_eq!(store.find(&key(), sha256(&iso)).unwrap().expect("the first").sha256(), sha256(&iso));
     assert_eq!(files(&directory.path().join(STAGING)), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn a_file_of_the_predecessor_is_taken_over_if_it_is_the_image_and_left_alone_if_not() {
+    let (directory, iso) = (TempDir::new().unwrap(), iso());
+    let store = ImageStore::open(directory.path()).unwrap();
+    let path = directory.path().join(key().file_name());
+    fs::write(&path, &iso).unwrap();
+    assert!(store.find(&key(), sha256(&iso)).unwrap().is_some());
+
+    fs::remove_dir_all(directory.path().join(".coreos-image-service")).unwrap();
+    let store = ImageStore::open(directory.path()).unwrap();
+    fs::write(&path, b"the admin's").unwrap();
+    assert!(matches!(store.find(&key(), sha256(&iso)), Err(Error::Occupied { .. })));
+    let mut staging = store.stage().unwrap();
+    staging.write_all(&iso).unwrap();
+    assert!(matches!(staging.seal(sha256(&iso)).unwrap().publish(key()), Err(Error::Occupied { .. })));
+    assert_eq!(fs::read(&path).unwrap(), b"the admin's");
 }
 
 #[test]
@@ -114,20 +133,20 @@ fn a_start_removes_what_a_crash_left_and_nothing_that_is_alive() {
 #[test]
 fn a_file_that_was_touched_is_proven_again() {
     let (directory, iso) = (TempDir::new().unwrap(), iso());
-    publish(&ImageStore::open(directory.path()).unwrap(), &iso);
+    let digest = publish(&ImageStore::open(directory.path()).unwrap(), &iso).sha256();
     let path = directory.path().join(key().file_name());
 
     fs::write(&path, &iso).unwrap();
     let store = ImageStore::open(directory.path()).unwrap();
-    assert!(store.image(&key()).unwrap().is_some(), "the same bytes, written again");
+    assert!(store.find(&key(), digest).unwrap().is_some(), "the same bytes, written again");
 
     let mut tampered = iso;
     tampered[100_000] ^= 1;
     fs::write(&path, tampered).unwrap();
-    assert!(store.image(&key()).unwrap().is_none(), "one bit is wrong");
+    assert!(store.find(&key(), digest).unwrap().is_none(), "one bit is wrong");
 
     fs::remove_file(&path).unwrap();
-    assert!(store.image(&key()).unwrap().is_none(), "it is gone");
+    assert!(store.find(&key(), digest).unwrap().is_none(), "it is gone");
 }
 
 #[test]
@@ -167,7 +186,11 @@ fn what_a_release_was_resolved_to_survives_a_restart() {
         digest: format!("sha256:{}", "ab".repeat(32)),
         version: "4.18.52".parse().unwrap(),
         arches: vec![Arch::X86_64],
-        images: vec![key()],
+        images: [(
+            Arch::X86_64,
+            ResolvedImage { key: key(), sha256: sha256(b"the ISO"), release_digest: "sha256:ab".to_owned() },
+        )]
+        .into(),
     };
     ImageStore::open(directory.path()).unwrap().record_release(&release).unwrap();
     let store = ImageStore::open(directory.path()).unwrap();

@@ -44,6 +44,15 @@ impl Error {
             Self::NotForArch { .. } => false,
         }
     }
+
+    /// Whether it lies in the release itself, so that only another release can be better.
+    pub(crate) fn is_content(&self) -> bool {
+        match self {
+            Self::Payload(error) => error.is_content(),
+            Self::Store(error) => error.is_content(),
+            Self::NotForArch { .. } => true,
+        }
+    }
 }
 
 impl Provisioner {
@@ -62,9 +71,10 @@ impl Provisioner {
         let key = ImageKey { os_build: forecast.os_build.clone(), arch, kind: ImageKind::Full };
         self.catalog.set_build(entry, key.os_build.clone());
         let _only_once = self.lock_key(&key).await;
-        match self.blocking(move |store| store.image(&key)).await? {
-            Some(lease) if lease.sha256() == forecast.sha256 => Ok(lease),
-            _ => self.fetch(payload, arch, entry).await,
+        let sha256 = forecast.sha256;
+        match self.blocking(move |store| store.find(&key, sha256)).await? {
+            Some(lease) => Ok(lease),
+            None => self.fetch(payload, arch, entry).await,
         }
     }
 

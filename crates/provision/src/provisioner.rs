@@ -68,6 +68,9 @@ impl Provisioner {
 
     /// Puts every release into the catalog. From here on a request for one is answered "not ready", not "unknown".
     pub fn announce(self: &Arc<Self>, releases: Vec<ReleaseImage>) -> Provisioning {
+        if releases.is_empty() {
+            self.catalog.settle();
+        }
         let releases = releases.into_iter().map(|release| Release::announce(Arc::clone(self), release));
         Provisioning(releases.collect())
     }
@@ -86,7 +89,14 @@ impl Provisioner {
 pub struct Provisioning(Vec<Release>);
 
 impl Provisioning {
-    /// Brings every image in. Ends when each is ready or can never be; dropped, it stops everything.
+    /// Makes ready what an earlier process brought in. Asks nobody, so it is done before the first request is answered.
+    pub async fn serve_known(&mut self) {
+        for release in &mut self.0 {
+            release.serve_known().await;
+        }
+    }
+
+    /// Brings every other image in. Ends when each is ready or can never be; dropped, it stops everything.
     pub async fn run(self) {
         let mut tasks: JoinSet<()> = self.0.into_iter().map(Release::provision).collect();
         while let Some(ended) = tasks.join_next().await {

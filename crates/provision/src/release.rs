@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
-use image_store::{EntryId, ImageState, Lease, ResolvedRelease, Wanted};
+use image_store::{DesiredImage, EntryId, ImageState, Lease, ResolvedImage, ResolvedRelease};
 use release_payload::Payload;
 use release_payload::release_images::{Architectures, ReleaseImage};
 use tokio::sync::Mutex;
@@ -19,6 +19,8 @@ pub(crate) struct Release {
     provisioner: Arc<Provisioner>,
     image: ReleaseImage,
     entries: Entries,
+    /// What an earlier process knew of it.
+    known: Option<ResolvedRelease>,
 }
 
 /// The release's entries in the catalog.
@@ -32,19 +34,44 @@ enum Entries {
 impl Release {
     /// Adds the release's images to the catalog.
     pub(crate) fn announce(provisioner: Arc<Provisioner>, image: ReleaseImage) -> Self {
-        let arches = match &image.architectures {
-            Architectures::Listed(arches) => arches.iter().copied().map(Some).collect(),
-            Architectures::OfPayload => vec![None],
+        let entries = match &image.architectures {
+            Architectures::OfPayload => Entries::Unknown(provisioner.catalog.add(desired(&image, None))),
+            Architectures::Listed(arches) => Entries::Known(
+                arches
+                    .iter()
+                    .map(|&arch| (arch, provisioner.catalog.add(desired(&image, Some(arch)))))
+                    .collect(),
+            ),
         };
-        let wanted: Vec<_> = arches.iter().map(|arch| wanted(&image, *arch)).collect();
-        let ids = provisioner.catalog.add(wanted);
-        let known: BTreeMap<Arch, EntryId> =
-            arches.iter().zip(&ids).filter_map(|(arch, id)| Some(((*arch)?, *id))).collect();
-        let entries = match ids.first() {
-            Some(id) if known.is_empty() => Entries::Unknown(*id),
-            _ => Entries::Known(known),
+        Self { provisioner, image, entries, known: None }
+    }
+
+    /// Makes images ready that an earlier process brought in, with no network at all.
+    pub(crate) async fn serve_known(&mut self) {
+        let pullspec = self.image.pullspec.to_string();
+        let known = match self.provisioner.blocking(move |store| store.resolved_release(&pullspec)).await {
+            Ok(Some(known)) => known,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(error = %WithCauses(&error), "cannot read the index; the release is resolved anew");
+                return;
+            }
         };
-        Self { provisioner, image, entries }
+        self.reconcile(&known.arches);
+        for (&arch, &entry) in self.entries() {
+            let Some(ResolvedImage { key, sha256, .. }) = known.images.get(&arch).cloned() else { continue };
+            match self.provisioner.blocking(move |store| store.find(&key, sha256)).await {
+                Ok(Some(lease)) => {
+                    tracing::info!(release.version = %known.version, image.key = %lease.key(), "serving from the data directory");
+                    self.provisioner.catalog.set_state(entry, ImageState::Ready(lease));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(error = %WithCauses(&error), "cannot serve a published image");
+                }
+            }
+        }
+        self.known = Some(known);
     }
 
     /// Does all that can be done for the release. Returns when nothing is left to do.
@@ -52,49 +79,24 @@ impl Release {
         if !self.image.version.payload_has_iso() {
             let (major, minor) = OpenshiftVersion::FIRST_WITH_ISO;
             let reason = format!(
-                "release {} is older than {major}.{minor}: its payload carries no live ISO; list the ISO in OS_IMAGES",
+                "release {} is older than {major}.{minor}: its payload carries no live ISO",
                 self.image.version
             );
             tracing::warn!(release.pullspec = %self.image.pullspec, "{reason}");
             self.set_all(&ImageState::Unsupported { reason });
             return;
         }
-        let known = self.serve_from_index().await;
         // A digest never means another image; a tag is asked again, in case it moved.
-        if self.is_complete() && self.image.pullspec.digest().is_some() {
+        if let Some(digest) = self.image.pullspec.digest()
+            && self.is_complete(&digest.to_string())
+        {
             return;
         }
         let payload = self.resolve().await;
-        if self.is_complete() && known.is_some_and(|known| known.digest == payload.digest().to_string()) {
-            return;
+        self.reconcile(payload.arches());
+        if !self.is_complete(&payload.digest().to_string()) {
+            self.bring_images(payload).await;
         }
-        self.split(payload.arches());
-        self.bring_images(payload).await;
-    }
-
-    /// Makes images ready that an earlier process brought in, with no network at all.
-    async fn serve_from_index(&mut self) -> Option<ResolvedRelease> {
-        let pullspec = self.image.pullspec.to_string();
-        let known = self.provisioner.blocking(move |store| store.resolved_release(&pullspec)).await;
-        let known = known.unwrap_or_else(|error| {
-            tracing::warn!(error = %WithCauses(&error), "cannot read the index; the release is resolved anew");
-            None
-        })?;
-        self.split(&known.arches);
-        for key in known.images.clone() {
-            let Some(&entry) = self.entries().get(&key.arch) else { continue };
-            match self.provisioner.blocking(move |store| store.image(&key)).await {
-                Ok(Some(lease)) => {
-                    tracing::info!(release.version = %known.version, image.key = %lease.key(), "serving from the data directory");
-                    self.provisioner.catalog.set_state(entry, ImageState::Ready(lease));
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(error = %WithCauses(&error), "cannot use a published image; it is fetched again");
-                }
-            }
-        }
-        Some(known)
     }
 
     /// Reads the payload, trying until it succeeds.
@@ -127,12 +129,16 @@ impl Release {
 
     /// Brings the images of all architectures in, side by side.
     async fn bring_images(self, payload: Payload) {
-        let record = ResolvedRelease {
-            pullspec: self.image.pullspec.to_string(),
-            digest: payload.digest().to_string(),
-            version: payload.version().clone(),
-            arches: self.entries().keys().copied().collect(),
-            images: Vec::new(),
+        let record = Record {
+            release: ResolvedRelease {
+                pullspec: self.image.pullspec.to_string(),
+                digest: payload.digest().to_string(),
+                version: payload.version().clone(),
+                arches: payload.arches().to_vec(),
+                // What was served before is served until its successor is there, also after a restart.
+                images: self.known.as_ref().map(|known| known.images.clone()).unwrap_or_default(),
+            },
+            provisioner: Arc::clone(&self.provisioner),
         };
         let (payload, record) = (Arc::new(payload), Arc::new(Mutex::new(record)));
         let mut images = JoinSet::new();
@@ -140,28 +146,38 @@ impl Release {
             let (provisioner, payload, record) =
                 (Arc::clone(&self.provisioner), Arc::clone(&payload), Arc::clone(&record));
             images.spawn(async move {
-                let lease = provisioner.bring_image(&payload, arch, entry).await;
-                // Held until it is written, so that an older state never replaces a newer one.
-                let mut record = record.lock().await;
-                record.images.push(lease.key().clone());
-                let snapshot = record.clone();
-                if let Err(error) = provisioner.blocking(move |store| store.record_release(&snapshot)).await {
-                    tracing::warn!(error = %WithCauses(&error), "cannot write the index; a restart will ask the registry again");
-                }
+                let (lease, payload) = provisioner.bring_image(payload, arch, entry).await;
+                record.lock().await.add(&payload, &lease).await;
                 provisioner.catalog.set_state(entry, ImageState::Ready(lease));
             });
         }
-        images.join_all().await;
+        while let Some(ended) = images.join_next().await {
+            if let Err(panic) = ended {
+                tracing::error!(release.pullspec = %self.image.pullspec, error = %panic, "one image is given up");
+            }
+        }
     }
 
-    /// Gives the release one entry per architecture, if its configuration named none.
-    fn split(&mut self, arches: &[Arch]) {
-        if let Entries::Unknown(id) = self.entries {
-            let ids = self
-                .provisioner
-                .catalog
-                .replace(id, arches.iter().map(|arch| wanted(&self.image, Some(*arch))));
-            self.entries = Entries::Known(arches.iter().copied().zip(ids).collect());
+    /// Gives a release whose configuration names no architectures one entry for each that its payload has.
+    fn reconcile(&mut self, arches: &[Arch]) {
+        if self.image.architectures != Architectures::OfPayload {
+            return;
+        }
+        let catalog = &self.provisioner.catalog;
+        match &mut self.entries {
+            Entries::Unknown(id) => {
+                let ids = catalog.replace(*id, arches.iter().map(|arch| desired(&self.image, Some(*arch))));
+                self.entries = Entries::Known(arches.iter().copied().zip(ids).collect());
+            }
+            Entries::Known(entries) => {
+                let gone: Vec<_> = entries.keys().filter(|arch| !arches.contains(arch)).copied().collect();
+                for arch in gone {
+                    entries.remove(&arch).into_iter().for_each(|id| catalog.remove(id));
+                }
+                for &arch in arches {
+                    entries.entry(arch).or_insert_with(|| catalog.add(desired(&self.image, Some(arch))));
+                }
+            }
         }
     }
 
@@ -173,13 +189,19 @@ impl Release {
         }
     }
 
-    fn is_complete(&self) -> bool {
-        match &self.entries {
-            Entries::Unknown(_) => false,
-            Entries::Known(entries) => {
-                entries.values().all(|&id| self.provisioner.catalog.lease(id).is_some())
-            }
-        }
+    /// Whether every image of the release with this digest is ready.
+    fn is_complete(&self, release_digest: &str) -> bool {
+        let Some(known) = &self.known else { return false };
+        let is_there = |(arch, id): (&Arch, &EntryId)| {
+            let of_this_release =
+                known.images.get(arch).is_some_and(|image| image.release_digest == release_digest);
+            of_this_release && self.provisioner.catalog.lease(*id).is_some()
+        };
+        let all_known = match self.image.architectures {
+            Architectures::Listed(_) => true,
+            Architectures::OfPayload => known.digest == release_digest,
+        };
+        all_known && self.entries().iter().all(is_there)
     }
 
     fn set_all(&self, state: &ImageState) {
@@ -194,21 +216,60 @@ impl Release {
     }
 }
 
+/// The release's entry in the index, written anew with every image that is there.
+struct Record {
+    release: ResolvedRelease,
+    provisioner: Arc<Provisioner>,
+}
+
+impl Record {
+    async fn add(&mut self, payload: &Payload, lease: &Lease) {
+        let image = ResolvedImage {
+            key: lease.key().clone(),
+            sha256: lease.sha256(),
+            release_digest: payload.digest().to_string(),
+        };
+        self.release.digest.clone_from(&image.release_digest);
+        self.release.images.insert(lease.key().arch, image);
+        let release = self.release.clone();
+        if let Err(error) = self.provisioner.blocking(move |store| store.record_release(&release)).await {
+            tracing::warn!(error = %WithCauses(&error), "cannot write the index; a restart will ask the registry again");
+        }
+    }
+}
+
 impl Provisioner {
-    /// Brings one image in, trying until it succeeds.
-    async fn bring_image(&self, payload: &Payload, arch: Arch, entry: EntryId) -> Lease {
+    /// Brings one image in, trying until it succeeds. Returns the payload it came from in the end.
+    async fn bring_image(
+        &self,
+        mut payload: Arc<Payload>,
+        arch: Arch,
+        entry: EntryId,
+    ) -> (Lease, Arc<Payload>) {
         let mut waits = self.retry.waits();
         loop {
-            match self.attempt(payload, arch, entry).await {
-                Ok(lease) => return lease,
-                Err(error) => {
-                    let wait = wait_after(&error, &mut waits, self.retry.longest);
-                    tracing::error!(
-                        release.pullspec = %payload.pullspec(), %arch, error = %WithCauses(&error),
-                        retry.seconds = wait.as_secs(), "cannot bring in the live ISO"
-                    );
-                    self.catalog.set_state(entry, failed(&error, wait));
-                    tokio::time::sleep(wait).await;
+            let error = match self.attempt(&payload, arch, entry).await {
+                Ok(lease) => return (lease, payload),
+                Err(error) => error,
+            };
+            let wait = wait_after(&error, &mut waits, self.retry.longest);
+            tracing::error!(
+                release.pullspec = %payload.pullspec(), %arch, error = %WithCauses(&error),
+                retry.seconds = wait.as_secs(), "cannot bring in the live ISO"
+            );
+            self.catalog.set_state(entry, failed(&error, wait));
+            tokio::time::sleep(wait).await;
+            // The same release would only be downloaded to fail in the same way.
+            while error.is_content() {
+                match Payload::resolve(&self.registry, payload.pullspec()).await {
+                    Ok(other) if other.digest() != payload.digest() => {
+                        payload = Arc::new(other);
+                        break;
+                    }
+                    _ => {
+                        self.catalog.set_state(entry, failed(&error, wait));
+                        tokio::time::sleep(wait).await;
+                    }
                 }
             }
         }
@@ -224,8 +285,8 @@ fn failed(error: &Error, wait: Duration) -> ImageState {
     ImageState::Failed { reason: WithCauses(error).to_string(), retry_at: SystemTime::now() + wait }
 }
 
-fn wanted(image: &ReleaseImage, arch: Option<Arch>) -> Wanted {
-    Wanted {
+fn desired(image: &ReleaseImage, arch: Option<Arch>) -> DesiredImage {
+    DesiredImage {
         source: image.pullspec.to_string(),
         openshift_version: image.openshift_version.clone(),
         release_version: Some(image.version.clone()),

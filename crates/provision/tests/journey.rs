@@ -8,7 +8,7 @@ use coreos_names::{Arch, ImageKind};
 use image_store::{ImageState, Lookup};
 use site::{Site, content};
 use test_support::fixtures::OS_BUILD;
-use test_support::payload::{Compression, Flaw, MediaTypes, ReleaseBuilder};
+use test_support::payload::{Compression, Content, Flaw, MediaTypes, Release, ReleaseBuilder};
 use test_support::registry::Fault;
 
 fn release(version: &str) -> ReleaseBuilder {
@@ -48,7 +48,7 @@ async fn only_the_layer_with_the_iso_is_downloaded() {
     let manifests_layer = release.image.images()[0].layers.last().unwrap();
     let mut expected =
         [&component.config, &iso_layer.content, &release.image.images()[0].config, &manifests_layer.content]
-            .map(|blob| blob.digest())
+            .map(Content::digest)
             .to_vec();
     let mut downloaded: Vec<String> = site
         .registry
@@ -76,6 +76,59 @@ async fn a_multi_payload_is_one_entry_and_four_images() {
         assert_eq!(run.ready("4.18", arch).sha256(), content(arch).sha256(), "{arch}");
     }
     assert_eq!(site.published().len(), 4);
+}
+
+#[tokio::test]
+async fn an_entry_that_comes_to_ask_for_all_architectures_gets_all() {
+    let site = Site::new().await;
+    let built = release_without_iso("4.18.52")
+        .iso(Arch::X86_64, content(Arch::X86_64))
+        .iso(Arch::S390x, content(Arch::S390x))
+        .multi()
+        .build()
+        .unwrap();
+    let tag = site.publish_built(&built);
+    let digest = format!("{}@{}", tag.rsplit_once(':').unwrap().0, built.image.digest());
+    site.provision(&[("4.18", "4.18.52", "x86_64", &digest)]).finished().await;
+
+    let run = site.provision(&[("4.18", "4.18.52", "multi", &digest)]);
+    run.finished().await;
+    run.ready("4.18", Arch::X86_64);
+    run.ready("4.18", Arch::S390x);
+    assert_eq!(site.iso_downloads(), 2);
+}
+
+#[tokio::test]
+async fn an_image_stays_servable_until_its_successor_is_there() {
+    let mut site = Site::new().await;
+    let tag = site.publish(release("4.18.52"));
+    site.provision(&[("4.18", "4.18.52", "x86_64", &tag)]).finished().await;
+
+    let newer =
+        ReleaseBuilder::new("4.18.52", "418.94.209901010000-0").iso(Arch::X86_64, content(Arch::X86_64));
+    let newer = newer.flaw(Flaw::WrongStream).build().unwrap();
+    site.publish_built(&newer);
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &tag)]);
+    run.until("the successor was tried", |_| site.iso_downloads() == 2).await;
+    assert_eq!(run.ready("4.18", Arch::X86_64).key().os_build.as_str(), OS_BUILD);
+    run.stop().await;
+
+    site.stop_registry().await;
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &tag)]);
+    run.until("the image is ready", |run| run.is_ready("4.18", Arch::X86_64)).await;
+    assert_eq!(run.ready("4.18", Arch::X86_64).key().os_build.as_str(), OS_BUILD);
+}
+
+#[tokio::test]
+async fn a_release_that_can_never_be_right_is_not_downloaded_again_and_again() {
+    let site = Site::new().await;
+    let bad = site.publish(release("4.17.1").flaw(Flaw::WrongStream));
+    let run = site.provision(&[("4.17", "4.17.1", "x86_64", &bad)]);
+    let asked = |site: &Site| {
+        site.registry.requests().iter().filter(|request| request.path.ends_with("/4.17.1-x86_64")).count()
+    };
+    run.until("the release was looked at several times", |_| asked(&site) > 4).await;
+    assert_eq!(site.iso_downloads(), 1);
 }
 
 #[tokio::test]
@@ -202,17 +255,18 @@ async fn one_bad_release_gives_one_clear_error_and_the_others_go_on() {
     }
 }
 
+/// Picks the digest of the part of a release that goes wrong.
+type Place<'a> = &'a dyn Fn(&Release) -> String;
+
 #[tokio::test]
 async fn wrong_bytes_are_found_wherever_they_are_and_leave_nothing_behind() {
-    let release_manifests = |release: &test_support::payload::Release| {
-        release.image.images()[0].layers.last().unwrap().content.digest()
-    };
-    let iso_layer = |release: &test_support::payload::Release| {
+    let release_manifests =
+        |release: &Release| release.image.images()[0].layers.last().unwrap().content.digest();
+    let iso_layer = |release: &Release| {
         let image = &release.machine_os_images().image.images()[0];
         image.layers.iter().max_by_key(|layer| layer.content.size()).unwrap().content.digest()
     };
-    let component = |release: &test_support::payload::Release| release.machine_os_images().image.digest();
-    type Place<'a> = &'a dyn Fn(&test_support::payload::Release) -> String;
+    let component = |release: &Release| release.machine_os_images().image.digest();
     let cases: [(Place<'_>, Fault, &[&str]); 6] = [
         (&release_manifests, Fault::Corrupt(50), &["cannot read the release image", "sha256:"]),
         (&component, Fault::Corrupt(100), &["cannot find the image 127.0.0.1:1/", "tried 127.0.0.1:"]),

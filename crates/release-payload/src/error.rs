@@ -37,6 +37,13 @@ pub enum Error {
         component: &'static str,
     },
 
+    /// The payload names the component by tag, so that nothing says which image is meant.
+    #[error("the payload names {component} without a digest; what cannot be verified is not used")]
+    UnpinnedComponent {
+        /// The component as the payload names it.
+        component: Reference,
+    },
+
     /// A manifest list has no image for an architecture.
     #[error("{image} has no image for {arch}; it has {}", listed(available))]
     MissingArch {
@@ -128,6 +135,21 @@ impl Error {
             Self::Sink(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether it lies in the release itself, every byte of which is pinned, so that only another release can be better.
+    pub fn is_content(&self) -> bool {
+        matches!(
+            self,
+            Self::NotAReleaseImage { .. }
+                | Self::MissingComponent { .. }
+                | Self::UnpinnedComponent { .. }
+                | Self::MissingArch { .. }
+                | Self::WrongArch { .. }
+                | Self::Layer { .. }
+                | Self::IsoNotFound { .. }
+                | Self::NoDigest { .. }
+        )
     }
 }
 

@@ -153,7 +153,7 @@ impl Member {
 
 /// Whether the registry client itself has something to say, and not only that it has said it before.
 fn is_verdict(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<oci_registry::Error>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<oci_registry::Error>)
 }
 
 /// Like [`io::copy`], but knows which side failed.

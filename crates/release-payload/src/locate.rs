@@ -33,7 +33,10 @@ impl LiveIso {
             version: payload.version().clone(),
             component: COMPONENT,
         })?;
-        let (image, manifest) = find(registry, payload.pullspec(), component).await?;
+        let digest =
+            component.digest().ok_or_else(|| Error::UnpinnedComponent { component: component.clone() })?;
+        let (image, manifest) =
+            find(registry, candidates(payload.pullspec(), component, digest), component).await?;
         let (image, manifest) = match manifest {
             ManifestKind::Image(manifest) => (image, manifest),
             ManifestKind::Index(index) => {
@@ -103,11 +106,11 @@ async fn read_image(registry: &Registry, image: &Reference, arch: Arch) -> Resul
 /// Asks one place after the other for the component.
 async fn find(
     registry: &Registry,
-    release: &Reference,
+    candidates: Vec<Reference>,
     component: &Reference,
 ) -> Result<(Reference, ManifestKind), Error> {
     let mut attempts = Vec::new();
-    for image in candidates(release, component) {
+    for image in candidates {
         match registry.manifest(&image).await {
             Ok(manifest) => return Ok((image, manifest.kind)),
             Err(error) => attempts.push(Attempt { image, error }),
@@ -117,17 +120,15 @@ async fn find(
 }
 
 /// The places where a component of a mirrored release can be, the likeliest first, without duplicates.
-fn candidates(release: &Reference, component: &Reference) -> Vec<Reference> {
+fn candidates(release: &Reference, component: &Reference, digest: Digest) -> Vec<Reference> {
     let mut candidates = Vec::new();
     let mirrored = release.registry() != component.registry();
     if !mirrored {
         candidates.push(component.clone());
     }
-    if let Some(digest) = component.digest() {
-        for repository in repositories(release.repository(), component.repository()) {
-            if let Ok(candidate) = release.with_digest(digest).with_repository(&repository) {
-                candidates.push(candidate);
-            }
+    for repository in repositories(release.repository(), component.repository()) {
+        if let Ok(candidate) = release.with_digest(digest).with_repository(&repository) {
+            candidates.push(candidate);
         }
     }
     if mirrored {
@@ -169,10 +170,12 @@ mod tests {
         abababababababababababababababababababababababababababababababab";
 
     fn places(release: &str) -> Vec<String> {
-        candidates(&release.parse().unwrap(), &COMPONENT.parse().unwrap())
+        let component: Reference = COMPONENT.parse().unwrap();
+        let digest = component.digest().unwrap();
+        candidates(&release.parse().unwrap(), &component, digest)
             .iter()
             .map(|candidate| {
-                assert_eq!(candidate.digest(), COMPONENT.parse::<Reference>().unwrap().digest());
+                assert_eq!(candidate.digest(), Some(digest));
                 assert_eq!(candidate.tag(), None);
                 format!("{}/{}", candidate.registry(), candidate.repository())
             })

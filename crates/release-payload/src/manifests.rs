@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
-use coreos_names::OpenshiftVersion;
+use coreos_names::{InvalidOpenshiftVersion, OpenshiftVersion};
 use oci_registry::Reference;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -31,8 +31,8 @@ pub enum Error {
     /// The image has no layer at all.
     #[error("it has no layers")]
     NoLayers,
-    /// The release image is a manifest list whose children are lists again, or of no known platform.
-    #[error("its manifest list has no image for an architecture that OpenShift runs on")]
+    /// It is for another platform, or a list without any image for a known one.
+    #[error("it is not for an architecture that OpenShift runs on")]
     NoPlatform,
     /// The layer is no tar archive, or its compression is broken.
     #[error("its last layer cannot be unpacked")]
@@ -48,6 +48,9 @@ pub enum Error {
         /// Its size in bytes.
         size: u64,
     },
+    /// It calls itself by no version.
+    #[error("it states no usable version")]
+    Version(#[source] InvalidOpenshiftVersion),
     /// A file does not hold what it should.
     #[error("{DIRECTORY}{name} is invalid")]
     Invalid {
@@ -94,7 +97,7 @@ pub(crate) fn read(layer: impl Read) -> Result<ReleaseManifests, Error> {
     // A release made without metadata names itself in the image stream only.
     let version = metadata.map_or_else(|| references.metadata.name.clone(), |metadata| metadata.version);
     Ok(ReleaseManifests {
-        version: version.parse().map_err(|error| invalid(RELEASE_METADATA, error))?,
+        version: version.parse().map_err(Error::Version)?,
         components: references.components()?,
         boot_images,
     })

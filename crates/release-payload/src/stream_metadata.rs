@@ -21,11 +21,13 @@ pub struct BootImage {
 pub struct StreamMetadata(BTreeMap<Arch, BootImage>);
 
 impl StreamMetadata {
-    /// Reads a `*-stream.json`. Architectures that are unknown or have no live ISO are left out.
+    /// Reads a `*-stream.json`. Architectures that are unknown, have no live ISO, or state
+    /// nonsense are left out, so that one of them never harms the others.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
         let document: Document = serde_json::from_slice(json)?;
         let images = document.architectures.into_iter().filter_map(|(name, architecture)| {
-            let metal = architecture.artifacts.metal?;
+            let Architecture { artifacts } = serde_json::from_value(architecture).ok()?;
+            let metal = artifacts.metal?;
             let sha256 = metal.formats.iso?.disk.sha256;
             Some((name.parse().ok()?, BootImage { os_build: metal.release, sha256 }))
         });
@@ -40,7 +42,7 @@ impl StreamMetadata {
 
 #[derive(Deserialize)]
 struct Document {
-    architectures: BTreeMap<String, Architecture>,
+    architectures: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +89,7 @@ mod tests {
                     "iso":{{"disk":{{"location":"https://example.com/x.iso","sha256":"{digest}"}}}},
                     "raw.gz":{{"disk":{{"sha256":"junk"}}}}}}}},"aws":{{"release":"418.94.1-0","formats":{{}}}}}},"images":{{}}}},
                 "aarch64":{{"artifacts":{{"metal":{{"release":"418.94.1-0","formats":{{}}}}}}}},
-                "s390x":{{}},
+                "s390x":{{"artifacts":{{"metal":{{"release":"../x","formats":{{"iso":{{"disk":{{"sha256":"zz"}}}}}}}}}}}},
                 "riscv64":{{"artifacts":{{}}}}}}}}"#,
             digest = "ab".repeat(32)
         );

@@ -43,14 +43,16 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
         store,
         Arc::clone(&catalog),
         RetryPolicy::default(),
-        settings.concurrent_downloads.get(),
+        settings.concurrent_downloads.get().into(),
     ));
     let server = ImageServer::new(catalog, infra_envs, prometheus::Registry::new(), started)?;
     let listener = listen(settings.listen_address, settings.listen_port).await?;
     tracing::info!(listen.address = %listener.local_addr()?, "listening");
 
-    // Announced before the first request is answered, so that none is told "unknown" about what is wanted.
-    let provisioning = tokio::spawn(provisioner.announce(settings.releases).run());
+    // Before the first request is answered, so that none is told "unknown" or "not ready" without need.
+    let mut provisioning = provisioner.announce(settings.releases);
+    provisioning.serve_known().await;
+    let provisioning = tokio::spawn(provisioning.run());
     let mut stop = Stop::new()?;
     image_server::serve(listener, server.into_router(), async move {
         stop.signalled().await;

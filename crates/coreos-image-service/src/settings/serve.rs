@@ -1,7 +1,7 @@
 //! The service's own settings.
 
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -21,7 +21,7 @@ pub(crate) struct ServeSettings {
     pub(crate) infra_envs: InfraEnvs,
     pub(crate) releases: Vec<ReleaseImage>,
     pub(crate) registry: oci_registry::Config,
-    pub(crate) concurrent_downloads: NonZeroUsize,
+    pub(crate) concurrent_downloads: NonZeroU16,
     pub(crate) log_level: LevelFilter,
     /// What is odd, but no reason to stop. Logged once logging works.
     pub(crate) warnings: Vec<String>,
@@ -44,7 +44,7 @@ impl ServeSettings {
         let Address(listen_address) = merged.parsed("LISTEN_ADDRESS", Address(None), &mut problems);
         let Port(listen_port) = merged.parsed("LISTEN_PORT", Port(8080), &mut problems);
         let LogLevel(log_level) = merged.parsed("LOGLEVEL", LogLevel(LevelFilter::INFO), &mut problems);
-        let two = const { NonZeroUsize::new(2).unwrap() };
+        let two = const { NonZeroU16::new(2).unwrap() };
         let concurrent_downloads = merged.parsed("DOWNLOAD_CONCURRENCY", two, &mut problems);
         let data_dir = merged.path("DATA_DIR");
         if data_dir.is_none() {

@@ -67,7 +67,7 @@ pub(crate) const SERVE: &[Setting] = &[
     Setting::new(
         "ASSISTED_SERVICE_API_TRUSTED_CA_FILE",
         "",
-        "PEM file with CAs trusted for assisted-service beside the system's",
+        "PEM file with the CAs trusted for assisted-service, instead of the system's",
     ),
     Setting::new(
         "INFRA_ENV_DIR",

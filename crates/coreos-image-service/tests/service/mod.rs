@@ -122,8 +122,8 @@ impl Builder {
         let mut service = Service { child, log, url: String::new() };
         let address = || {
             let text = service.log();
-            let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            events.filter_map(|event| Some(event.get("listen.address")?.as_str()?.to_owned())).next()
+            let mut events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            events.find_map(|event| Some(event.get("listen.address")?.as_str()?.to_owned()))
         };
         wait(|| address().is_some(), || format!("the service does not listen:\n{}", service.log()));
         service.url = format!("http://{}", address().unwrap());

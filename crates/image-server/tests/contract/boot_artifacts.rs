@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use coreos_names::{Arch, ImageKind};
-use image_store::{Catalog, ImageState, Wanted};
+use image_store::{Catalog, DesiredImage, ImageState};
 
 use crate::site::{OS_BUILD, S390X, Site, X86_64, add, wanted, within};
 
@@ -87,7 +87,7 @@ async fn an_unknown_artifact_is_not_found() {
 #[tokio::test]
 async fn a_version_that_is_only_there_as_a_disconnected_iso_has_no_artifacts() {
     let catalog = Arc::new(Catalog::default());
-    let disconnected = Wanted { kind: ImageKind::Disconnected, ..wanted("4.19", Arch::X86_64) };
+    let disconnected = DesiredImage { kind: ImageKind::Disconnected, ..wanted("4.19", Arch::X86_64) };
     add(&catalog, disconnected, ImageState::Waiting);
     let site = Site::with_catalog(catalog).await;
     for artifact in ["kernel", "rootfs"] {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use coreos_names::Arch;
-use image_store::{Catalog, ImageState, Wanted};
+use image_store::{Catalog, DesiredImage, ImageState};
 use serde_json::{Value, json};
 
 use crate::site::{OS_BUILD, Site, X86_64, add, wanted};
@@ -32,7 +32,7 @@ async fn the_service_is_healthy_once_an_image_is_ready_and_stays_so() {
     assert_eq!(health(&site).await.0, 200);
     assert_eq!(site.head("/health").await.status, 200);
     site.catalog.set_state(first, ImageState::Waiting);
-    site.catalog.add([wanted("4.20", Arch::X86_64)]);
+    site.catalog.add(wanted("4.20", Arch::X86_64));
     assert_eq!(health(&site).await.0, 200);
 }
 
@@ -63,9 +63,9 @@ async fn the_service_is_healthy_ten_minutes_after_its_start() {
 #[tokio::test]
 async fn every_image_is_listed_with_its_state() {
     let catalog = Arc::new(Catalog::default());
-    add(&catalog, Wanted { arch: None, ..wanted("4.17", Arch::X86_64) }, ImageState::Waiting);
+    add(&catalog, DesiredImage { arch: None, ..wanted("4.17", Arch::X86_64) }, ImageState::Waiting);
     let fetching = ImageState::Fetching { received: 5, total: Some(10) };
-    add(&catalog, Wanted { release_version: None, ..wanted("4.18", Arch::Arm64) }, fetching);
+    add(&catalog, DesiredImage { release_version: None, ..wanted("4.18", Arch::Arm64) }, fetching);
     add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Ready(X86_64.lease.clone()));
     let retry_at = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 999_999_999);
     let failed = ImageState::Failed { reason: "no route to host".to_owned(), retry_at };

@@ -5,6 +5,7 @@ mod connections;
 mod credentials;
 mod directory;
 mod discovery_iso;
+mod document;
 mod health;
 mod logs;
 mod metrics;

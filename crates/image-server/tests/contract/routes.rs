@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use coreos_names::{Arch, ImageKind};
-use image_store::{Catalog, ImageState, Wanted};
+use image_store::{Catalog, DesiredImage, ImageState};
 use reqwest::Method;
 
 use crate::site::{FULL_ISO, ID, Site, X86_64, add, wanted};
@@ -115,7 +115,7 @@ async fn an_iso_that_an_image_is_not_available_as_is_not_found_before_anybody_is
         let answer = site.get(&format!("/images/{ID}?version=4.18&type={iso}-iso")).await;
         answer.assert_line(404, &format!("the image for 4.18 x86_64 is not available as a {iso} ISO"));
     }
-    let disconnected = Wanted { kind: ImageKind::Disconnected, ..wanted("4.19", Arch::X86_64) };
+    let disconnected = DesiredImage { kind: ImageKind::Disconnected, ..wanted("4.19", Arch::X86_64) };
     add(&site.catalog, disconnected, ImageState::Waiting);
     let answer = site.get(&format!("/byid/{ID}/4.19/x86_64/full.iso")).await;
     answer.assert_line(404, "the image for 4.19 x86_64 is not available as a full ISO");

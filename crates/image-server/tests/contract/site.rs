@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use coreos_names::{Arch, ImageKind, Sha256};
 use image_server::{AssistedService, ImageServer, InfraEnvSource};
-use image_store::{Catalog, EntryId, ImageKey, ImageState, ImageStore, Lease, Wanted};
+use image_store::{Catalog, DesiredImage, EntryId, ImageKey, ImageState, ImageStore, Lease};
 use live_iso::Extent;
 use prometheus::Registry;
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -90,8 +90,8 @@ pub(crate) fn fixture(arch: Arch) -> Bytes {
 }
 
 /// An image as the configuration asks for it.
-pub(crate) fn wanted(openshift_version: &str, arch: Arch) -> Wanted {
-    Wanted {
+pub(crate) fn wanted(openshift_version: &str, arch: Arch) -> DesiredImage {
+    DesiredImage {
         source: "quay.io/openshift-release-dev/ocp-release:4.18.52-multi".to_owned(),
         openshift_version: openshift_version.parse().unwrap(),
         release_version: Some("4.18.52".parse().unwrap()),
@@ -101,8 +101,8 @@ pub(crate) fn wanted(openshift_version: &str, arch: Arch) -> Wanted {
 }
 
 /// Adds an entry to the catalog.
-pub(crate) fn add(catalog: &Catalog, wanted: Wanted, state: ImageState) -> EntryId {
-    let id = catalog.add([wanted])[0];
+pub(crate) fn add(catalog: &Catalog, wanted: DesiredImage, state: ImageState) -> EntryId {
+    let id = catalog.add(wanted);
     catalog.set_state(id, state);
     id
 }

@@ -113,7 +113,11 @@ impl Site {
             RetryPolicy { shortest: Duration::from_millis(50), longest: Duration::from_millis(200) },
             2,
         ));
-        let task = tokio::spawn(provisioner.announce(releases).run());
+        let mut provisioning = provisioner.announce(releases);
+        let task = tokio::spawn(async move {
+            provisioning.serve_known().await;
+            provisioning.run().await;
+        });
         Run { catalog, task }
     }
 }
@@ -144,9 +148,8 @@ impl Run {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            panic!("waited too long until {what}; {:#?}", self.catalog.report());
-        }
+        let in_time = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
+        assert!(in_time, "waited too long until {what}; {:#?}", self.catalog.report());
     }
 
     /// Stops it as a signal would.
@@ -171,7 +174,7 @@ impl Run {
     fn state(&self, version: &str) -> ImageState {
         let version = version.parse().unwrap();
         let report =
-            self.catalog.report().into_iter().find(|report| report.wanted.openshift_version == version);
+            self.catalog.report().into_iter().find(|report| report.desired.openshift_version == version);
         report.expect("an entry").state
     }
 
