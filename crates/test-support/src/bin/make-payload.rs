@@ -13,7 +13,7 @@ use test_support::payload::{Artifact, Content, ReleaseBuilder};
 
 /// Makes an OpenShift release out of live ISOs. Prints, as JSON, what was made and under which tags to push it:
 ///
-/// skopeo copy --all --preserve-digests dir:<dir> docker://<registry>/<repository>:<tag>
+/// skopeo copy --all --preserve-digests dir:DIR docker://REGISTRY/REPOSITORY:TAG
 #[derive(Debug, Parser)]
 #[command(verbatim_doc_comment)]
 struct Args {
