@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use coreos_names::{Arch, ImageKind};
-use image_store::{EntryId, ImageKey, Lease};
+use image_store::{EntryId, ImageKey, ImageState, Lease};
 use release_payload::{LiveIso, Payload};
 
 use crate::progress::Progress;
@@ -63,6 +63,7 @@ impl Provisioner {
         arch: Arch,
         entry: EntryId,
     ) -> Result<Lease, Error> {
+        self.catalog.set_state(entry, ImageState::Waiting);
         if !payload.arches().contains(&arch) {
             let available = payload.arches().to_vec();
             return Err(Error::NotForArch { pullspec: payload.pullspec().to_string(), arch, available });

@@ -120,6 +120,19 @@ async fn an_image_stays_servable_until_its_successor_is_there() {
 }
 
 #[tokio::test]
+async fn from_release_5_on_the_iso_of_rhel_10_is_taken_where_there_is_one() {
+    let site = Site::new().await;
+    let both = release_without_iso("5.0.0")
+        .iso(Arch::X86_64, content(Arch::X86_64))
+        .coreos10("10.2.20260715-0", [(Arch::X86_64, content(Arch::S390x))]);
+    let pullspec = site.publish(both);
+    let run = site.provision(&[("5.0", "5.0.0", "x86_64", &pullspec)]);
+    run.finished().await;
+    assert_eq!(run.ready("5.0", Arch::X86_64).sha256(), content(Arch::S390x).sha256());
+    assert_eq!(site.iso_downloads(), 1);
+}
+
+#[tokio::test]
 async fn a_release_that_can_never_be_right_is_not_downloaded_again_and_again() {
     let site = Site::new().await;
     let bad = site.publish(release("4.17.1").flaw(Flaw::WrongStream));

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
 
 use oci_registry::{BlobReader, Descriptor, Registry};
 
@@ -38,22 +39,43 @@ impl LiveIso {
         registry: &Registry,
         mut sink: S,
     ) -> Result<ExtractedIso<S>, Error> {
-        let mut names = Vec::new();
-        for stream in self.os_streams() {
-            let member = Member {
-                iso: format!("coreos/{stream}-{}.iso", self.arch.rpm_name()),
-                stream_metadata: format!("coreos/{stream}-stream.json"),
-            };
-            for layer in self.layers() {
-                let (found, returned) = self.search(registry, layer, &member, sink).await?;
-                sink = returned;
-                if let Some(found) = found {
-                    return Ok(ExtractedIso { stated: self.stated(found.stream_metadata.as_ref())?, sink });
+        let [preferred, other] = self.os_streams();
+        let mut holds_other = None;
+        for layer in self.layers() {
+            let (found, returned) = self.search(registry, layer, preferred, other, sink).await?;
+            sink = returned;
+            match found {
+                Found::Iso { stream_metadata } => {
+                    return Ok(ExtractedIso { stated: self.stated(stream_metadata.as_ref())?, sink });
                 }
+                Found::OtherStream => holds_other = Some(layer),
+                Found::Nothing => {}
             }
-            names.push(member.iso);
         }
-        Err(Error::IsoNotFound { image: self.image.clone(), names })
+        if let Some(layer) = holds_other
+            && let (Found::Iso { stream_metadata }, sink) =
+                self.search(registry, layer, other, preferred, sink).await?
+        {
+            return Ok(ExtractedIso { stated: self.stated(stream_metadata.as_ref())?, sink });
+        }
+        let names = [preferred, other].map(|stream| self.iso_name(stream));
+        Err(Error::IsoNotFound { image: self.image.clone(), names: names.to_vec() })
+    }
+
+    /// The size of the ISO in bytes, as the header in front of it says. Only the beginning of the layer is read, so
+    /// this is not verified, unlike everything else here.
+    pub async fn stated_size(&self, registry: &Registry) -> Result<u64, Error> {
+        let size = Arc::new(OnceLock::new());
+        let extracted = self.extract(registry, SizeOnly(Arc::clone(&size))).await;
+        match (size.get(), extracted) {
+            (Some(size), _) => Ok(*size),
+            (None, Err(error)) => Err(error),
+            (None, Ok(_)) => unreachable!("a sink is told the size before anything is extracted"),
+        }
+    }
+
+    fn iso_name(&self, stream: &str) -> String {
+        format!("coreos/{stream}-{}.iso", self.arch.rpm_name())
     }
 
     /// The metadata inside the component is the truth about the ISO beside it; the release's own is a forecast.
@@ -75,17 +97,22 @@ impl LiveIso {
         })
     }
 
-    /// Copies the ISO out of one layer. `None` if it is not in this one.
+    /// Copies the ISO of a stream out of one layer, if it is there, and notices that of the other stream.
     async fn search<S: IsoSink>(
         &self,
         registry: &Registry,
         layer: &Descriptor,
-        member: &Member,
+        stream: &str,
+        other: &str,
         mut sink: S,
-    ) -> Result<(Option<Found>, S), Error> {
+    ) -> Result<(Found, S), Error> {
         let component = |source| Error::Component { image: self.image.clone(), source };
+        let member = Member {
+            iso: self.iso_name(stream),
+            stream_metadata: format!("coreos/{stream}-stream.json"),
+            other_iso: self.iso_name(other),
+        };
         let blob = registry.blob(&self.image, layer).await.map_err(component)?;
-        let member = member.clone();
         let (found, sink) = blob.read_with(move |blob| (member.copy(blob, &mut sink), sink)).await;
         let found = found.map_err(|failure| match failure {
             Failure::Sink(source) => Error::Sink(source),
@@ -98,17 +125,42 @@ impl LiveIso {
     }
 }
 
-/// The files of one OS stream in a layer.
-#[derive(Clone)]
+/// Takes nothing but the size.
+struct SizeOnly(Arc<OnceLock<u64>>);
+
+impl IsoSink for SizeOnly {
+    fn begin(&mut self, size: u64) -> io::Result<()> {
+        let _ = self.0.set(size);
+        Err(io::Error::other("only the size is wanted"))
+    }
+}
+
+impl Write for SizeOnly {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The files that are looked for in a layer.
 struct Member {
     iso: String,
     stream_metadata: String,
+    other_iso: String,
 }
 
-/// The ISO was in the layer and went into the sink.
-struct Found {
-    /// What lay beside it.
-    stream_metadata: Option<StreamMetadata>,
+/// What a layer holds.
+enum Found {
+    /// The ISO, which went into the sink, and perhaps what lies beside it.
+    Iso {
+        stream_metadata: Option<StreamMetadata>,
+    },
+    /// The ISO of the other stream only.
+    OtherStream,
+    Nothing,
 }
 
 enum Failure {
@@ -123,14 +175,16 @@ impl From<io::Error> for Failure {
 }
 
 impl Member {
-    /// Walks the whole layer. `None` if the ISO is not in it.
-    fn copy(&self, mut blob: BlobReader, sink: &mut dyn IsoSink) -> Result<Option<Found>, Failure> {
-        let (mut found, mut stream_metadata) = (false, None);
+    /// Walks the whole layer.
+    fn copy(&self, mut blob: BlobReader, sink: &mut dyn IsoSink) -> Result<Found, Failure> {
+        let (mut found, mut found_other, mut stream_metadata) = (false, false, None);
         let walked = layer::for_each_file(&mut blob, |name, size, content| {
             if name == self.iso && !found {
                 found = true;
                 sink.begin(size).map_err(Failure::Sink)?;
                 copy(content, sink)?;
+            } else if name == self.other_iso {
+                found_other = true;
             } else if name == self.stream_metadata && size <= MAX_STREAM_METADATA {
                 let mut json = Vec::new();
                 content.read_to_end(&mut json)?;
@@ -147,7 +201,11 @@ impl Member {
             }
             Ok(()) => blob.finish()?,
         }
-        Ok(found.then_some(Found { stream_metadata }))
+        Ok(match (found, found_other) {
+            (true, _) => Found::Iso { stream_metadata },
+            (false, true) => Found::OtherStream,
+            (false, false) => Found::Nothing,
+        })
     }
 }
 

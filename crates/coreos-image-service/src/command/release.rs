@@ -1,7 +1,9 @@
 //! `release …`: looking at releases.
 
+use std::io::{self, Write};
+
 use anyhow::Context;
-use coreos_names::WithCauses;
+use coreos_names::{Arch, WithCauses};
 use oci_registry::{Config, Reference, Registry};
 use release_payload::{LiveIso, Payload};
 
@@ -10,33 +12,54 @@ pub(crate) fn inspect(registry: Config, pullspec: &Reference) -> anyhow::Result<
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let registry = Registry::new(registry)?;
         let payload = Payload::resolve(&registry, pullspec).await?;
-        println!("release image   {}", payload.pullspec());
-        println!("digest          {}", payload.digest());
-        println!("version         {}", payload.version());
-        let arches: Vec<_> = payload.arches().iter().map(|arch| arch.name()).collect();
-        println!("architectures   {}", arches.join(", "));
-        let mut failures = 0;
+        let mut isos = Vec::new();
         for &arch in payload.arches() {
-            println!("\n{arch}");
-            if let Some(image) = payload.boot_image(arch) {
-                println!("  RHCOS build   {}", image.os_build);
-                println!("  ISO sha256    {}", image.sha256);
-            }
-            match LiveIso::locate(&registry, &payload, arch).await {
-                Ok(iso) => {
-                    println!("  fetched from  {}", iso.image());
-                    if let Some((layer, size)) = iso.largest_layer() {
-                        println!("  ISO layer     {layer}");
-                        println!("  layer size    {size} bytes, compressed");
-                    }
-                }
-                Err(error) => {
-                    failures += 1;
-                    println!("  unavailable   {}", WithCauses(&error));
-                }
-            }
+            isos.push((arch, find(&registry, &payload, arch).await));
         }
-        anyhow::ensure!(failures == 0, "{failures} of {} ISOs are unavailable", payload.arches().len());
+        show(&payload, &isos, &mut io::stdout().lock()).context("cannot write the answer")?;
+        let unavailable = isos.iter().filter(|(_, iso)| iso.is_err()).count();
+        anyhow::ensure!(unavailable == 0, "{unavailable} of {} ISOs are unavailable", isos.len());
         Ok(())
     })
+}
+
+async fn find(
+    registry: &Registry,
+    payload: &Payload,
+    arch: Arch,
+) -> Result<(LiveIso, u64), release_payload::Error> {
+    let iso = LiveIso::locate(registry, payload, arch).await?;
+    let size = iso.stated_size(registry).await?;
+    Ok((iso, size))
+}
+
+fn show(
+    payload: &Payload,
+    isos: &[(Arch, Result<(LiveIso, u64), release_payload::Error>)],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let arches: Vec<_> = payload.arches().iter().map(|arch| arch.name()).collect();
+    writeln!(out, "release image   {}", payload.pullspec())?;
+    writeln!(out, "digest          {}", payload.digest())?;
+    writeln!(out, "version         {}", payload.version())?;
+    writeln!(out, "architectures   {}", arches.join(", "))?;
+    for (arch, iso) in isos {
+        writeln!(out, "\n{arch}")?;
+        if let Some(image) = payload.boot_image(*arch) {
+            writeln!(out, "  RHCOS build   {}", image.os_build)?;
+            writeln!(out, "  ISO sha256    {}", image.sha256)?;
+        }
+        match iso {
+            Ok((iso, size)) => {
+                writeln!(out, "  ISO size      {size} bytes")?;
+                writeln!(out, "  fetched from  {}", iso.image())?;
+                if let Some((layer, size)) = iso.largest_layer() {
+                    writeln!(out, "  ISO layer     {layer}")?;
+                    writeln!(out, "  layer size    {size} bytes, compressed")?;
+                }
+            }
+            Err(error) => writeln!(out, "  unavailable   {}", WithCauses(error))?,
+        }
+    }
+    Ok(())
 }
