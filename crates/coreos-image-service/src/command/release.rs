@@ -14,13 +14,19 @@ pub(crate) fn inspect(registry: Config, pullspec: &Reference) -> anyhow::Result<
         let payload = Payload::resolve(&registry, pullspec).await?;
         let mut isos = Vec::new();
         for &arch in payload.arches() {
-            isos.push((arch, find(&registry, &payload, arch).await));
+            isos.push(Listing { arch, iso: find(&registry, &payload, arch).await });
         }
         show(&payload, &isos, &mut io::stdout().lock()).context("cannot write the answer")?;
-        let unavailable = isos.iter().filter(|(_, iso)| iso.is_err()).count();
+        let unavailable = isos.iter().filter(|listing| listing.iso.is_err()).count();
         anyhow::ensure!(unavailable == 0, "{unavailable} of {} ISOs are unavailable", isos.len());
         Ok(())
     })
+}
+
+/// What is known of the live ISO of an architecture, and its size in bytes.
+struct Listing {
+    arch: Arch,
+    iso: Result<(LiveIso, u64), release_payload::Error>,
 }
 
 async fn find(
@@ -33,17 +39,13 @@ async fn find(
     Ok((iso, size))
 }
 
-fn show(
-    payload: &Payload,
-    isos: &[(Arch, Result<(LiveIso, u64), release_payload::Error>)],
-    out: &mut impl Write,
-) -> io::Result<()> {
+fn show(payload: &Payload, isos: &[Listing], out: &mut impl Write) -> io::Result<()> {
     let arches: Vec<_> = payload.arches().iter().map(|arch| arch.name()).collect();
     writeln!(out, "release image   {}", payload.pullspec())?;
     writeln!(out, "digest          {}", payload.digest())?;
     writeln!(out, "version         {}", payload.version())?;
     writeln!(out, "architectures   {}", arches.join(", "))?;
-    for (arch, iso) in isos {
+    for Listing { arch, iso } in isos {
         writeln!(out, "\n{arch}")?;
         if let Some(image) = payload.boot_image(*arch) {
             writeln!(out, "  RHCOS build   {}", image.os_build)?;
