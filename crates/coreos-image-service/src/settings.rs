@@ -7,6 +7,8 @@ pub(crate) mod registry;
 mod serve;
 pub(crate) mod table;
 
+use coreos_names::WithCauses;
+
 pub(crate) use merged::Merged;
 pub(crate) use serve::{InfraEnvs, ServeSettings};
 
@@ -15,6 +17,13 @@ pub(crate) use serve::{InfraEnvs, ServeSettings};
 #[error("the settings cannot be used:\n  {}", problems.join("\n  "))]
 pub(crate) struct InvalidSettings {
     problems: Vec<String>,
+}
+
+impl InvalidSettings {
+    /// What was found only when a setting was put to use.
+    pub(crate) fn in_use(variable: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self { problems: vec![format!("{variable}: {}", WithCauses(error))] }
+    }
 }
 
 /// Collects problems while values are read, so that all of them are reported at once.

@@ -63,6 +63,21 @@ fn release_images_without_a_pull_secret_are_another_programs() {
 }
 
 #[test]
+fn a_file_that_holds_no_certificates_is_refused() {
+    let releases = r#"[{"openshift_version":"4.18","version":"4.18.1","cpu_architecture":"x86_64","url":"127.0.0.1:1/x:1"}]"#;
+    let directory = tempfile::TempDir::new().unwrap();
+    let text = refusal(&[
+        ("DATA_DIR", directory.path().to_str().unwrap()),
+        ("INFRA_ENV_DIR", "/tmp"),
+        ("LISTEN_PORT", "0"),
+        ("PULL_SECRET", r#"{"auths":{}}"#),
+        ("RELEASE_IMAGES", releases),
+        ("REGISTRY_TRUSTED_CA_FILE", "/etc/hostname"),
+    ]);
+    assert!(text.contains("REGISTRY_TRUSTED_CA_FILE: "), "{text}");
+}
+
+#[test]
 fn two_answers_to_one_question_are_refused() {
     let text = refusal(&[
         ("DATA_DIR", "/tmp"),

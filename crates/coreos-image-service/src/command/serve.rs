@@ -12,7 +12,7 @@ use provision::{Provisioner, RetryPolicy};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::settings::{InfraEnvs, ServeSettings};
+use crate::settings::{InfraEnvs, InvalidSettings, ServeSettings};
 use crate::telemetry;
 
 /// assisted-service may have to ask a database and an object store, but a host waits meanwhile.
@@ -30,12 +30,14 @@ pub(crate) fn serve(settings: ServeSettings) -> anyhow::Result<()> {
 async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     let started = Instant::now();
     let store = ImageStore::open(&settings.data_dir)?;
-    let registry = Registry::new(settings.registry)?;
+    let registry = Registry::new(settings.registry)
+        .map_err(|error| InvalidSettings::in_use("REGISTRY_TRUSTED_CA_FILE", &error))?;
     let catalog = Arc::new(Catalog::default());
     let infra_envs: Arc<dyn InfraEnvSource> = match settings.infra_envs {
         InfraEnvs::Directory(path) => Arc::new(InfraEnvDirectory::new(path)),
         InfraEnvs::AssistedService { address, trusted_ca_pem } => {
-            Arc::new(AssistedService::new(&address, trusted_ca_pem.as_deref(), ASSISTED_SERVICE_TIMEOUT)?)
+            let client = AssistedService::new(&address, trusted_ca_pem.as_deref(), ASSISTED_SERVICE_TIMEOUT);
+            Arc::new(client.map_err(|error| InvalidSettings::in_use("ASSISTED_SERVICE_*", &error))?)
         }
     };
     let provisioner = Arc::new(Provisioner::new(
