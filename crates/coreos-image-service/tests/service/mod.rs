@@ -52,8 +52,9 @@ impl Service {
 
     /// Stops it as a container runtime would, and expects it to end well.
     pub(crate) fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        // The shell has a kill of its own; not every system has the program.
+        let kill = format!("kill {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         assert!(self.child.wait().unwrap().success(), "{}", self.log());
     }
 
