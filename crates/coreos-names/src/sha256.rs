@@ -6,6 +6,11 @@ use std::str::FromStr;
 pub struct Sha256([u8; 32]);
 
 impl Sha256 {
+    /// The digest that a hasher has come to.
+    pub fn new(hash: impl Into<[u8; 32]>) -> Self {
+        Self(hash.into())
+    }
+
     /// The digest's bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -14,8 +14,6 @@ use crate::image::Lease;
 /// An image that the configuration asks for.
 #[derive(Clone, Debug)]
 pub struct DesiredImage {
-    /// Where it comes from, for people: a pullspec or a URL without its secrets.
-    pub source: String,
     /// The OpenShift version that the configuration gives it.
     pub openshift_version: OpenshiftVersion,
     /// The version of the release that carries it, where it comes from one.
@@ -185,25 +183,23 @@ impl Catalog {
     /// only when that can be served.
     pub fn find(&self, version: &str, arch: Arch, kind: ImageKind) -> Lookup {
         let state = self.read();
-        let candidates: Vec<&ImageReport> = state
-            .entries
-            .values()
-            .map(|entry| &entry.report)
-            .filter(|report| report.desired.kind == kind)
-            .filter(|report| report.desired.arch.is_none_or(|known| known == arch))
-            .collect();
-        let is_build =
-            |report: &&&ImageReport| report.os_build.as_ref().is_some_and(|build| build.as_str() == version);
-        let named = version.parse::<OpenshiftVersion>().ok();
-        let has_name = |report: &&&ImageReport| {
-            named.as_ref().is_some_and(|named| {
-                report.desired.openshift_version == *named
-                    || report.desired.release_version.as_ref() == Some(named)
-            })
+        let candidates = || {
+            let reports = state.entries.values().map(|entry| &entry.report);
+            reports
+                .filter(|report| report.desired.kind == kind)
+                .filter(|report| report.desired.arch.is_none_or(|known| known == arch))
         };
-        best(candidates.iter().filter(is_build))
-            .or_else(|| best(candidates.iter().filter(has_name)))
-            .unwrap_or(Lookup::Unknown)
+        let is_build =
+            |report: &&ImageReport| report.os_build.as_ref().is_some_and(|build| build.as_str() == version);
+        if let Some(found) = best(candidates().filter(is_build)) {
+            return found;
+        }
+        let Ok(named) = version.parse::<OpenshiftVersion>() else { return Lookup::Unknown };
+        let has_name = |report: &&ImageReport| {
+            report.desired.openshift_version == named
+                || report.desired.release_version.as_ref() == Some(&named)
+        };
+        best(candidates().filter(has_name)).unwrap_or(Lookup::Unknown)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -226,12 +222,12 @@ impl State {
 }
 
 /// The newest ready image, else the newest of those that are not.
-fn best<'a>(reports: impl Iterator<Item = &'a &'a ImageReport>) -> Option<Lookup> {
+fn best<'a>(reports: impl Iterator<Item = &'a ImageReport>) -> Option<Lookup> {
     let newest = reports.max_by_key(|report| {
-        (matches!(report.state, ImageState::Ready(_)), report.desired.release_version.clone())
+        (matches!(report.state, ImageState::Ready(_)), &report.desired.release_version)
     })?;
     Some(match &newest.state {
         ImageState::Ready(lease) => Lookup::Ready(lease.clone()),
-        _ => Lookup::NotReady((*newest).clone()),
+        _ => Lookup::NotReady(newest.clone()),
     })
 }

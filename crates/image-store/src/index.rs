@@ -99,7 +99,7 @@ impl ResolvedRelease {
     }
 
     fn file_name(pullspec: &str) -> String {
-        let digest = Sha256::from(<[u8; 32]>::from(sha2::Sha256::digest(pullspec)));
+        let digest = Sha256::new(sha2::Sha256::digest(pullspec));
         format!("{digest}.json")
     }
 }

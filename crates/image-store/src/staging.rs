@@ -164,7 +164,7 @@ impl Staging {
 
     /// Proves the image: its digest must be `expected` and its layout one that this program understands.
     pub fn seal(mut self, expected: Sha256) -> Result<Sealed, Error> {
-        let actual = Sha256::from(<[u8; 32]>::from(self.hasher.finalize_reset()));
+        let actual = Sha256::new(self.hasher.finalize_reset());
         if actual != expected {
             return Err(Error::WrongDigest { expected, actual });
         }
@@ -188,7 +188,7 @@ impl Write for Staging {
     }
 }
 
-/// An image that is proven and understood, but not yet under its name.
+/// An image that is proven, understood and on stable storage, but not yet under its name.
 #[derive(Debug)]
 pub struct Sealed {
     staging: Staging,
@@ -201,7 +201,8 @@ impl Sealed {
     /// Gives the image its final name and records it in the index. From here on a restart finds it.
     ///
     /// A file of that name is replaced only if it is ours and damaged. One that holds the same bytes is taken instead of
-    /// the new one; one that holds others is an [`Error::Conflict`], because somebody may rely on it.
+    /// the new one; one that holds others is an error ([`Error::Conflict`], [`Error::Occupied`]), because somebody may
+    /// rely on it.
     pub fn publish(self, key: ImageKey) -> Result<Lease, Error> {
         let Self { staging, sha256, proof, layout } = self;
         let store = Arc::clone(&staging.store);

@@ -184,7 +184,7 @@ fn sha256_of(mut file: &File) -> io::Result<Sha256> {
     let mut buffer = vec![0; CHUNK];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(Sha256::from(<[u8; 32]>::from(hasher.finalize()))),
+            0 => return Ok(Sha256::new(hasher.finalize())),
             count => hasher.update(&buffer[..count]),
         }
     }

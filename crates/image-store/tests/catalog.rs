@@ -14,14 +14,13 @@ fn lease(directory: &TempDir, os_build: &str) -> Lease {
     let iso = std::fs::read(live_iso(Arch::X86_64)).unwrap();
     let mut staging = ImageStore::open(directory.path()).unwrap().stage().unwrap();
     staging.write_all(&iso).unwrap();
-    let sha256 = Sha256::from(<[u8; 32]>::from(sha2::Sha256::digest(&iso)));
+    let sha256 = Sha256::new(sha2::Sha256::digest(&iso));
     let key = ImageKey { os_build: os_build.parse().unwrap(), arch: Arch::X86_64, kind: ImageKind::Full };
     staging.seal(sha256).unwrap().publish(key).unwrap()
 }
 
 fn wanted(openshift_version: &str, release_version: &str, arch: Option<Arch>) -> DesiredImage {
     DesiredImage {
-        source: format!("quay.io/release:{release_version}"),
         openshift_version: openshift_version.parse().unwrap(),
         release_version: Some(release_version.parse().unwrap()),
         arch,

@@ -18,7 +18,7 @@ fn iso() -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> Sha256 {
-    Sha256::from(<[u8; 32]>::from(sha2::Sha256::digest(bytes)))
+    Sha256::new(sha2::Sha256::digest(bytes))
 }
 
 fn key() -> ImageKey {

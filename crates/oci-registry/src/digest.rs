@@ -13,7 +13,7 @@ pub struct Digest(Sha256);
 impl Digest {
     /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::from(<[u8; 32]>::from(sha2::Sha256::digest(bytes))))
+        Self(Sha256::new(sha2::Sha256::digest(bytes)))
     }
 
     /// The bare hash.

@@ -56,7 +56,7 @@ impl Verifier {
         if !self.is_full() {
             return Err(Flaw::Truncated { received: self.received });
         }
-        let actual = Digest::from(Sha256::from(<[u8; 32]>::from(self.hasher.finalize_reset())));
+        let actual = Digest::from(Sha256::new(self.hasher.finalize_reset()));
         if actual == self.expected { Ok(()) } else { Err(Flaw::DigestMismatch { actual }) }
     }
 }

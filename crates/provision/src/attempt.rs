@@ -12,8 +12,7 @@ use crate::provisioner::Provisioner;
 
 /// Why an image could not be brought in.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
+pub(crate) enum Error {
     /// The payload did not give its ISO.
     #[error(transparent)]
     Payload(#[from] release_payload::Error),
@@ -37,7 +36,7 @@ pub enum Error {
 
 impl Error {
     /// Whether trying again soon can succeed without anybody changing anything.
-    pub fn is_retryable(&self) -> bool {
+    pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Payload(error) => error.is_retryable(),
             Self::Store(error) => error.is_retryable(),

@@ -287,7 +287,6 @@ fn failed(error: &Error, wait: Duration) -> ImageState {
 
 fn desired(image: &ReleaseImage, arch: Option<Arch>) -> DesiredImage {
     DesiredImage {
-        source: image.pullspec.to_string(),
         openshift_version: image.openshift_version.clone(),
         release_version: Some(image.version.clone()),
         arch,

@@ -27,7 +27,7 @@ impl EntityTag {
                 hash.update(bytes);
             }
         }
-        Self(format!("\"{}\"", Sha256::from(<[u8; 32]>::from(hash.finalize()))))
+        Self(format!("\"{}\"", Sha256::new(hash.finalize())))
     }
 
     /// The tag as headers have it, in quotes.

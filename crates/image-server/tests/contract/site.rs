@@ -60,7 +60,7 @@ impl Published {
         let store = ImageStore::open(data_dir).unwrap();
         let mut staging = store.stage().unwrap();
         staging.write_all(&iso).unwrap();
-        let sha256 = Sha256::from(<[u8; 32]>::from(sha2::Sha256::digest(&iso)));
+        let sha256 = Sha256::new(sha2::Sha256::digest(&iso));
         let key = ImageKey { os_build: OS_BUILD.parse().unwrap(), arch, kind: ImageKind::Full };
         let path = data_dir.join(key.file_name());
         Self { iso, lease: staging.seal(sha256).unwrap().publish(key).unwrap(), path }
@@ -92,7 +92,6 @@ pub(crate) fn fixture(arch: Arch) -> Bytes {
 /// An image as the configuration asks for it.
 pub(crate) fn wanted(openshift_version: &str, arch: Arch) -> DesiredImage {
     DesiredImage {
-        source: "quay.io/openshift-release-dev/ocp-release:4.18.52-multi".to_owned(),
         openshift_version: openshift_version.parse().unwrap(),
         release_version: Some("4.18.52".parse().unwrap()),
         arch: Some(arch),

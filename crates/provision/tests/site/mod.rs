@@ -84,6 +84,17 @@ impl Site {
         files(&self.data.path().join(".coreos-image-service/v1/staging"))
     }
 
+    /// Waits until no file is on its way. A thread that writes hears of the end when it next asks for bytes.
+    pub(crate) async fn until_nothing_is_unfinished(&self) {
+        let waiting = async {
+            while !self.unfinished().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
+        assert!(in_time, "left behind: {:?}", self.unfinished());
+    }
+
     /// Provisions releases: version of the entry, version of the release, architecture and pullspec.
     pub(crate) fn provision(&self, releases: &[(&str, &str, &str, &str)]) -> Run {
         self.provision_with(&format!(r#"{{"auths": {{{}}}}}"#, self.pull_secret_entry()), releases)

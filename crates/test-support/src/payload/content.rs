@@ -29,7 +29,7 @@ impl Content {
     /// These bytes.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        let sha256 = <[u8; 32]>::from(sha2::Sha256::digest(&bytes)).into();
+        let sha256 = Sha256::new(sha2::Sha256::digest(&bytes));
         Self { sha256, size: bytes.len() as u64, place: Place::Memory(bytes) }
     }
 
@@ -113,7 +113,7 @@ impl<W> Hashing<W> {
 
     /// What it passed on to, the digest and the number of the bytes.
     pub(crate) fn finish(self) -> (W, Sha256, u64) {
-        (self.inner, <[u8; 32]>::from(self.hasher.finalize()).into(), self.size)
+        (self.inner, Sha256::new(self.hasher.finalize()), self.size)
     }
 }
 
