@@ -189,10 +189,18 @@ pub enum PlanError {
     /// The ISO has no place for kernel arguments.
     #[error("this image has no area for kernel arguments")]
     NoKernelArgumentArea,
-    /// Only an ISO can be customised, not the files taken out of it.
-    #[error("the {artifact} is served as it is: nothing can be embedded in it")]
+    /// The artifact has no place for a part of the customisation.
+    #[error("the {artifact} has no place for {part}")]
     NotCustomizable {
         /// What was to be customised.
+        artifact: &'static str,
+        /// What was to be put in.
+        part: &'static str,
+    },
+    /// The ISO does not have the artifact.
+    #[error("this image has no {artifact}")]
+    NoSuchArtifact {
+        /// What was asked for.
         artifact: &'static str,
     },
     /// An overlay reaches beyond the end of what it is laid on.
@@ -226,6 +234,7 @@ impl PlanError {
             Self::NoIgnitionArea
             | Self::NoKernelArgumentArea
             | Self::NotCustomizable { .. }
+            | Self::NoSuchArtifact { .. }
             | Self::OverlayBeyondEnd { .. }
             | Self::OverlappingOverlays { .. } => false,
         }

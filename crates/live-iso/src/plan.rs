@@ -1,4 +1,7 @@
 //! What a response consists of, piece by piece, before a single byte is read.
+//!
+//! Bytes that are too many to be held in memory come from one of two places: the ISO, and beside it the archive of
+//! nmstatectl that was made from the ISO.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{Extent, PlanError};
 
-/// A sequence of bytes, most of which are still in the ISO.
+/// A sequence of bytes, most of which are still in the ISO. Collected from segments, it makes their bytes in that order.
 ///
 /// A plan has no gaps and no overlaps: a segment begins where the one before it ends. No segment is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct Plan {
 pub enum Segment {
     /// Bytes of the ISO.
     Base(Extent),
+    /// Bytes of the nmstate archive that is kept beside the ISO.
+    Nmstate(Extent),
     /// Bytes held in memory.
     Bytes(Bytes),
     /// So many zeros.
@@ -38,9 +43,7 @@ struct Piece {
 impl Plan {
     /// Part of the ISO as it is.
     pub fn base(extent: Extent) -> Self {
-        let mut plan = Self::empty();
-        plan.push(Segment::Base(extent), false);
-        plan
+        Self::from_iter([Segment::Base(extent)])
     }
 
     /// The plan with `segments` in place of what it has at `offset`. No two overlays may share a byte.
@@ -114,6 +117,16 @@ impl Plan {
     }
 }
 
+impl FromIterator<Segment> for Plan {
+    fn from_iter<T: IntoIterator<Item = Segment>>(segments: T) -> Self {
+        let mut plan = Self::empty();
+        for segment in segments {
+            plan.push(segment, false);
+        }
+        plan
+    }
+}
+
 impl Piece {
     fn end(&self) -> u64 {
         self.offset + self.segment.len()
@@ -124,7 +137,7 @@ impl Segment {
     /// How many bytes it makes.
     pub fn len(&self) -> u64 {
         match self {
-            Self::Base(extent) => extent.len,
+            Self::Base(extent) | Self::Nmstate(extent) => extent.len,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Zeros(len) => *len,
         }
@@ -138,10 +151,10 @@ impl Segment {
     /// Some of the bytes; `range` must lie within the segment.
     fn part(&self, range: Range<u64>) -> Self {
         let len = range.end.saturating_sub(range.start);
+        let part = |extent: &Extent| Extent { offset: extent.offset.saturating_add(range.start), len };
         match self {
-            Self::Base(extent) => {
-                Self::Base(Extent { offset: extent.offset.saturating_add(range.start), len })
-            }
+            Self::Base(extent) => Self::Base(part(extent)),
+            Self::Nmstate(extent) => Self::Nmstate(part(extent)),
             Self::Bytes(bytes) => {
                 let index =
                     |index: u64| usize::try_from(index).map_or(bytes.len(), |index| index.min(bytes.len()));
@@ -157,6 +170,7 @@ impl fmt::Debug for Segment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Base(extent) => write!(f, "Base({} bytes at {})", extent.len, extent.offset),
+            Self::Nmstate(extent) => write!(f, "Nmstate({} bytes at {})", extent.len, extent.offset),
             Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
             Self::Zeros(len) => write!(f, "Zeros({len})"),
         }
