@@ -1,5 +1,7 @@
 //! From a layout and a request's wishes to a plan.
 
+use bytes::Bytes;
+
 use crate::{Extent, IgnitionArchive, KernelArguments, Layout, Plan, PlanError, Ramdisk, Segment, initrd};
 
 /// What can be had of an ISO as it is.
@@ -88,7 +90,7 @@ impl Layout {
     /// Plans an artifact. Nothing is read: the plan is made from what the layout remembers.
     pub fn plan(&self, artifact: Artifact, customization: &Customization) -> Result<Plan, PlanError> {
         let places: &[Part] = match artifact {
-            Artifact::FullIso => &[Part::Ignition, Part::KernelArguments],
+            Artifact::FullIso => &[Part::Ignition, Part::Ramdisk, Part::KernelArguments],
             Artifact::Initrd | Artifact::InitrdAddrSize => &[Part::Ignition, Part::Ramdisk, Part::Nmstate],
             Artifact::Kernel | Artifact::Rootfs | Artifact::InsFile => &[],
         };
@@ -109,13 +111,9 @@ impl Layout {
 
     fn full_iso(&self, customization: &Customization) -> Result<Plan, PlanError> {
         let mut plan = Plan::base(Extent { offset: 0, len: self.size() });
-        if let Some(archive) = &customization.ignition {
+        if customization.ignition.is_some() || customization.ramdisk.is_some() {
             let area = self.ignition_area().ok_or(PlanError::NoIgnitionArea)?.extent();
-            let left = area.len.checked_sub(archive.len());
-            let left = left.ok_or(PlanError::IgnitionTooLarge { len: archive.len(), area: area.len })?;
-            // What was embedded before must not shine through.
-            plan = plan
-                .overlay(area.offset, [Segment::Bytes(archive.as_bytes().clone()), Segment::Zeros(left)])?;
+            plan = plan.overlay(area.offset, ignition_area(area.len, customization)?)?;
         }
         if let Some(arguments) = &customization.kernel_arguments {
             for area in self.kernel_argument_areas().ok_or(PlanError::NoKernelArgumentArea)?.areas() {
@@ -124,4 +122,17 @@ impl Layout {
         }
         Ok(plan)
     }
+}
+
+/// The whole Ignition area. The kernel unpacks it as any number of archives, so a ramdisk can follow the config.
+fn ignition_area(area: u64, customization: &Customization) -> Result<[Segment; 3], PlanError> {
+    let bytes = |bytes: Option<&Bytes>| Segment::Bytes(bytes.cloned().unwrap_or_default());
+    let ignition = bytes(customization.ignition.as_ref().map(IgnitionArchive::as_bytes));
+    let ramdisk = bytes(customization.ramdisk.as_ref().map(Ramdisk::as_bytes));
+    let too_large = PlanError::IgnitionTooLarge { len: ignition.len(), area };
+    let room = area.checked_sub(ignition.len()).ok_or(too_large)?;
+    let too_large = PlanError::RamdiskTooLarge { len: ramdisk.len(), room };
+    let left = room.checked_sub(ramdisk.len()).ok_or(too_large)?;
+    // What was embedded before must not shine through.
+    Ok([ignition, ramdisk, Segment::Zeros(left)])
 }

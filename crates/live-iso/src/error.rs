@@ -165,6 +165,14 @@ pub enum PlanError {
         /// The size of the embed area.
         area: u64,
     },
+    /// The ramdisk does not fit into the ISO.
+    #[error("the network configuration is too large: it has {len} bytes, but this image has room for {room}")]
+    RamdiskTooLarge {
+        /// The size of the ramdisk.
+        len: u64,
+        /// What is left for it.
+        room: u64,
+    },
     /// The kernel arguments do not fit into the ISO.
     #[error("the kernel arguments are too long: they have {len} bytes, but this image has room for {room}")]
     KernelArgumentsTooLong {
@@ -229,6 +237,7 @@ impl PlanError {
         match self {
             Self::IgnitionConfigTooLarge { .. }
             | Self::IgnitionTooLarge { .. }
+            | Self::RamdiskTooLarge { .. }
             | Self::KernelArgumentsTooLong { .. }
             | Self::InvalidKernelArgument { .. } => true,
             Self::NoIgnitionArea

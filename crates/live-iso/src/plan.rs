@@ -4,11 +4,15 @@
 //! nmstatectl that was made from the ISO.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::{Extent, PlanError};
+use crate::{Extent, PlanError, ReadAt};
+
+/// How much is read at once.
+const PIECE: u64 = 1 << 20;
 
 /// A sequence of bytes, most of which are still in the ISO. Collected from segments, it makes their bytes in that order.
 ///
@@ -104,6 +108,26 @@ impl Plan {
         plan
     }
 
+    /// Writes the bytes: those of `iso`, of the nmstate archive beside it, and those made here.
+    pub fn write_to<R: ReadAt + ?Sized, N: ReadAt + ?Sized>(
+        &self,
+        iso: &R,
+        nmstate: &N,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        for segment in self.segments() {
+            match segment {
+                Segment::Base(extent) => copy(iso, *extent, out)?,
+                Segment::Nmstate(extent) => copy(nmstate, *extent, out)?,
+                Segment::Bytes(bytes) => out.write_all(bytes)?,
+                Segment::Zeros(len) => {
+                    io::copy(&mut io::Read::take(io::repeat(0), *len), out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn empty() -> Self {
         Self { pieces: Vec::new(), len: 0 }
     }
@@ -163,6 +187,19 @@ impl Segment {
             Self::Zeros(_) => Self::Zeros(len),
         }
     }
+}
+
+fn copy<R: ReadAt + ?Sized>(source: &R, extent: Extent, out: &mut impl Write) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut done = 0;
+    while done < extent.len {
+        let len = (extent.len - done).min(PIECE);
+        buffer.resize(usize::try_from(len).map_err(io::Error::other)?, 0);
+        source.read_exact_at(&mut buffer, extent.offset + done)?;
+        out.write_all(&buffer)?;
+        done += len;
+    }
+    Ok(())
 }
 
 /// What is embedded may be secret, so only its size is shown.

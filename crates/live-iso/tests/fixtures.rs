@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use live_iso::{
     Artifact, Customization, Distribution, Extent, Generation, IgnitionArchive, IgnitionAreaSource,
-    KernelArguments, Layout, Plan, ReadAt as _, Segment, Volume, embedded,
+    KernelArguments, Layout, Plan, ReadAt as _, Volume, embedded,
 };
 
 const ARCHES: [&str; 3] = ["x86_64", "aarch64", "s390x"];
@@ -85,14 +85,7 @@ fn read_at(iso: &File, extent: Extent) -> Vec<u8> {
 
 fn collect(plan: &Plan, iso: &File) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for segment in plan.segments() {
-        match segment {
-            Segment::Base(extent) => bytes.append(&mut read_at(iso, *extent)),
-            Segment::Nmstate(_) => panic!("there is no archive here"),
-            Segment::Bytes(inline) => bytes.extend_from_slice(inline),
-            Segment::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(*len).unwrap(), 0),
-        }
-    }
+    plan.write_to(iso, &[][..], &mut bytes).unwrap();
     bytes
 }
 

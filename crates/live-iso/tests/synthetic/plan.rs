@@ -15,22 +15,9 @@ fn nmstate() -> Vec<u8> {
 }
 
 fn collect(plan: &Plan, base: &[u8]) -> Vec<u8> {
+    assert!(plan.segments().all(|segment| !segment.is_empty()));
     let mut bytes = Vec::new();
-    for segment in plan.segments() {
-        assert!(!segment.is_empty());
-        match segment {
-            Segment::Base(Extent { offset, len }) => {
-                bytes.extend(&base[usize::try_from(*offset).unwrap()..][..usize::try_from(*len).unwrap()]);
-            }
-            Segment::Nmstate(Extent { offset, len }) => {
-                bytes.extend(
-                    &nmstate()[usize::try_from(*offset).unwrap()..][..usize::try_from(*len).unwrap()],
-                );
-            }
-            Segment::Bytes(inline) => bytes.extend(inline),
-            Segment::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(*len).unwrap(), 0),
-        }
-    }
+    plan.write_to(base, &nmstate(), &mut bytes).unwrap();
     assert_eq!(plan.len(), bytes.len() as u64);
     assert_eq!(plan.is_empty(), bytes.is_empty());
     bytes
@@ -267,6 +254,26 @@ fn slices_share_what_they_are_taken_from() {
     assert_eq!(slice, [Segment::Base(Extent { offset: 5, len: 5 }), Segment::Bytes(inline.slice(..5))]);
     let Some(Segment::Bytes(part)) = slice.last() else { panic!("the last segment is inline") };
     assert_eq!(part.as_ptr(), inline.as_ptr());
+}
+
+#[test]
+fn a_ramdisk_follows_the_ignition_config_in_its_area() {
+    let image = Iso::coreos().build();
+    let layout = Layout::read(&image.bytes).unwrap();
+    let area = layout.ignition_area().unwrap().extent();
+    let mut customization = customization(Some(b"{}"), None);
+    let archive = customization.ignition.clone().unwrap();
+    let room = area.len - archive.len();
+    customization.ramdisk = Some(Ramdisk::new(noise(room.try_into().unwrap()).into()));
+    let bytes = collect(&layout.plan(Artifact::FullIso, &customization).unwrap(), &image.bytes);
+    let embedded = &bytes[image.offset("images/ignition.img")..][..IGNITION_AREA];
+    assert_eq!(embedded, [archive.as_bytes(), &noise(room.try_into().unwrap())[..]].concat());
+
+    let len = room + 1;
+    customization.ramdisk = Some(Ramdisk::new(noise(len.try_into().unwrap()).into()));
+    let refused = layout.plan(Artifact::FullIso, &customization).unwrap_err();
+    assert_eq!(refused, PlanError::RamdiskTooLarge { len, room });
+    assert!(refused.is_callers_fault());
 }
 
 #[test]
