@@ -154,7 +154,8 @@ impl Trees {
                 susp::continued_locations(reader, continuation, &mut self.continued_locations)?;
                 match entries.len() {
                     0 if !record.is_current() => return Err(malformed("it does not begin with itself")),
-                    1 if !record.is_parent() => return Err(malformed("it does not tell its parent")),
+                    // libisofs long wrote Joliet parents under the name of the directory itself.
+                    1 if !record.is_parent() && !record.is_current() => return Err(malformed("it does not tell its parent")),
                     0 | 1 => {}
                     _ if entry.is_directory => pending.push((entry.clone(), Some(self.directories.len()))),
                     _ => {}
