@@ -165,6 +165,14 @@ pub enum PlanError {
         /// The size of the embed area.
         area: u64,
     },
+    /// The ramdisk does not fit into the ISO.
+    #[error("the network configuration is too large: it has {len} bytes, but this image has room for {room}")]
+    RamdiskTooLarge {
+        /// The size of the ramdisk.
+        len: u64,
+        /// What is left for it.
+        room: u64,
+    },
     /// The kernel arguments do not fit into the ISO.
     #[error("the kernel arguments are too long: they have {len} bytes, but this image has room for {room}")]
     KernelArgumentsTooLong {
@@ -189,10 +197,18 @@ pub enum PlanError {
     /// The ISO has no place for kernel arguments.
     #[error("this image has no area for kernel arguments")]
     NoKernelArgumentArea,
-    /// Only an ISO can be customised, not the files taken out of it.
-    #[error("the {artifact} is served as it is: nothing can be embedded in it")]
+    /// The artifact has no place for a part of the customisation.
+    #[error("the {artifact} has no place for {part}")]
     NotCustomizable {
         /// What was to be customised.
+        artifact: &'static str,
+        /// What was to be put in.
+        part: &'static str,
+    },
+    /// The ISO does not have the artifact.
+    #[error("this image has no {artifact}")]
+    NoSuchArtifact {
+        /// What was asked for.
         artifact: &'static str,
     },
     /// An overlay reaches beyond the end of what it is laid on.
@@ -221,11 +237,13 @@ impl PlanError {
         match self {
             Self::IgnitionConfigTooLarge { .. }
             | Self::IgnitionTooLarge { .. }
+            | Self::RamdiskTooLarge { .. }
             | Self::KernelArgumentsTooLong { .. }
             | Self::InvalidKernelArgument { .. } => true,
             Self::NoIgnitionArea
             | Self::NoKernelArgumentArea
             | Self::NotCustomizable { .. }
+            | Self::NoSuchArtifact { .. }
             | Self::OverlayBeyondEnd { .. }
             | Self::OverlappingOverlays { .. } => false,
         }

@@ -25,9 +25,11 @@ mod error;
 mod extent;
 mod ignition;
 mod initramfs;
+mod initrd;
 mod kargs;
 mod layout;
 mod plan;
+mod ramdisk;
 mod read_at;
 mod volume;
 
@@ -43,5 +45,6 @@ pub use layout::{
     Layout,
 };
 pub use plan::{Plan, Segment};
+pub use ramdisk::Ramdisk;
 pub use read_at::ReadAt;
 pub use volume::{File, Volume};
