@@ -127,6 +127,41 @@ fn a_volume_without_rock_ridge_is_searched_by_short_names() {
 }
 
 #[test]
+fn volumes_of_every_level_and_with_every_extension_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    let paths = ["coreos/kargs.json", "images/initrd.addrsize", "images/pxeboot/vmlinuz", ".cmdline"];
+    // So many that their directory needs several blocks.
+    let many: Vec<_> = (0..300).map(|number| format!("many/{number}.json")).collect();
+    for path in paths.iter().copied().chain(many.iter().map(String::as_str)) {
+        let path = tree.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, path.file_name().unwrap().as_encoded_bytes()).unwrap();
+    }
+    let iso = directory.path().join("some.iso");
+    for level in ["1", "2", "3", "4"] {
+        for extensions in [&[][..], &["-J"], &["-R"], &["-J", "-R"]] {
+            let mut arguments = vec!["-quiet".as_ref(), "-iso-level".as_ref(), OsStr::new(level)];
+            arguments.extend(extensions.iter().map(OsStr::new));
+            arguments.extend([OsStr::new("-o"), iso.as_os_str(), tree.as_os_str()]);
+            output("genisoimage", &arguments);
+
+            let file = File::open(&iso).unwrap();
+            let volume = Volume::read(&file).unwrap();
+            let files: BTreeMap<_, _> =
+                volume.files().map(|file| (file.path().to_owned(), file.extent().unwrap())).collect();
+            assert_eq!(files, listing(&iso, extensions.contains(&"-R")), "level {level}, {extensions:?}");
+            for path in paths.iter().copied().chain(many.iter().map(String::as_str)) {
+                let found =
+                    volume.find(path).unwrap_or_else(|| panic!("{path}: level {level}, {extensions:?}"));
+                let name = Path::new(path).file_name().unwrap().as_encoded_bytes();
+                assert_eq!(read_at(&file, found.extent().unwrap()), name, "level {level}, {extensions:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn layouts_of_todays_images_are_read() {
     for arch in ARCHES {
         let path = fixture(arch);
