@@ -13,11 +13,13 @@ mod ignition_area;
 mod kernel_argument_areas;
 mod metadata;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use coreos_names::Arch;
 
 use crate::initrd::InitrdAddress;
+use crate::minimal::Original;
 use crate::read_at::Source;
 use crate::{BootCatalog, Error, Extent, PartitionTables, ReadAt, Volume};
 
@@ -27,6 +29,7 @@ pub use distribution::Distribution;
 pub use features::Features;
 pub use generation::Generation;
 pub use ignition_area::{IgnitionArea, IgnitionAreaSource};
+pub(crate) use kernel_argument_areas::SIZE_MAX as KERNEL_ARGUMENT_AREA_MAX;
 pub use kernel_argument_areas::{KernelArgumentArea, KernelArgumentAreaSource, KernelArgumentAreas};
 
 const KERNEL: &str = "images/pxeboot/vmlinuz";
@@ -56,6 +59,7 @@ pub struct Layout {
     ins_file: Option<Extent>,
     ignition_area: Option<IgnitionArea>,
     kernel_argument_areas: Option<KernelArgumentAreas>,
+    original: Result<Arc<Original>, Arc<str>>,
 }
 
 impl Layout {
@@ -104,6 +108,7 @@ impl Layout {
             ins_file: optional(INS_FILE)?,
             ignition_area,
             kernel_argument_areas,
+            original: Original::read(&source, &volume)?,
         };
         layout.refuse_overlapping_areas()?;
         Ok(layout)
@@ -196,6 +201,11 @@ impl Layout {
 
     pub(crate) fn initrd_address(&self) -> Option<InitrdAddress> {
         self.initrd_address
+    }
+
+    /// What a minimal image is made from, or why there can be none.
+    pub(crate) fn original(&self) -> Result<&Original, &str> {
+        self.original.as_deref().map_err(|reason| &**reason)
     }
 
     /// Where an Ignition config can be embedded. None on s390x images of 4.12 and before.

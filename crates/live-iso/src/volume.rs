@@ -14,6 +14,7 @@ mod date;
 mod descriptor;
 mod el_torito;
 mod field;
+mod head;
 mod iso_name;
 mod partition_tables;
 mod record;
@@ -26,6 +27,7 @@ use crate::read_at::Source;
 use crate::{Error, Extent, ReadAt};
 
 use descriptor::Descriptors;
+pub(crate) use head::{Edits, Head, NewFile, Rewritten};
 use tree::Tree;
 
 pub use el_torito::{BootCatalog, BootEntry, BootPlatform};
