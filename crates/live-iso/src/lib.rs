@@ -42,11 +42,11 @@ pub use ignition::IgnitionArchive;
 pub use initramfs::{EmbeddedFile, unpack};
 pub use kargs::KernelArguments;
 pub use layout::{
-    Distribution, Generation, IgnitionArea, IgnitionAreaSource, KernelArgumentArea, KernelArgumentAreas,
-    Layout,
+    Distribution, Features, Generation, IgnitionArea, IgnitionAreaSource, KernelArgumentArea,
+    KernelArgumentAreaSource, KernelArgumentAreas, Layout,
 };
 pub use minimal::{MinimalIso, RootfsUrl};
 pub use plan::{Plan, Segment};
 pub use ramdisk::Ramdisk;
 pub use read_at::ReadAt;
-pub use volume::{File, Volume};
+pub use volume::{BootCatalog, BootEntry, BootPlatform, File, PartitionTables, Volume};
