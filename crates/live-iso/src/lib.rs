@@ -31,6 +31,7 @@ mod layout;
 mod plan;
 mod ramdisk;
 mod read_at;
+mod rootfs;
 mod volume;
 
 pub use customization::{Artifact, Customization};
@@ -47,4 +48,23 @@ pub use layout::{
 pub use plan::{Plan, Segment};
 pub use ramdisk::Ramdisk;
 pub use read_at::ReadAt;
+pub use rootfs::{RootfsCompression, RootfsError, RootfsFileSystem, RootfsInfo, nmstatectl, rootfs_info};
 pub use volume::{File, Volume};
+
+/// The parsers of foreign bytes that nothing public reaches directly, for fuzzing. Not part of the crate's promise.
+#[doc(hidden)]
+pub mod fuzzing {
+    use crate::Extent;
+
+    /// Looks for `nmstatectl` in a `rootfs.img`.
+    pub fn rootfs(rootfs: &[u8]) -> Option<Vec<u8>> {
+        crate::rootfs::nmstatectl_in(rootfs, Extent { offset: 0, len: rootfs.len() as u64 }).ok()
+    }
+
+    /// Looks for `nmstatectl` in a file system, as it would be in a `rootfs.img`.
+    pub fn file_system(image: &[u8]) -> Option<Vec<u8>> {
+        let mut rootfs = crate::cpio::Writer::default();
+        rootfs.file("root.squashfs", 0o644, image).ok()?;
+        self::rootfs(&rootfs.finish())
+    }
+}
