@@ -23,11 +23,13 @@ mod customization;
 mod embedded;
 mod error;
 mod extent;
+mod gzip;
 mod ignition;
 mod initramfs;
 mod initrd;
 mod kargs;
 mod layout;
+mod nmstate;
 mod plan;
 mod ramdisk;
 mod read_at;
@@ -45,6 +47,7 @@ pub use layout::{
     Distribution, Generation, IgnitionArea, IgnitionAreaSource, KernelArgumentArea, KernelArgumentAreas,
     Layout,
 };
+pub use nmstate::{NMSTATE_ARCHIVE_VERSION, nmstate_archive, write_nmstate_archive};
 pub use plan::{Plan, Segment};
 pub use ramdisk::Ramdisk;
 pub use read_at::ReadAt;
