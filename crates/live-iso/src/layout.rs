@@ -6,7 +6,6 @@
 
 mod architecture;
 mod distribution;
-mod embed_headers;
 mod features;
 mod generation;
 mod ignition_area;
@@ -18,12 +17,11 @@ use std::time::SystemTime;
 
 use coreos_names::Arch;
 
+use crate::embed_headers::EmbedHeaders;
 use crate::initrd::InitrdAddress;
 use crate::minimal::Original;
 use crate::read_at::Source;
 use crate::{BootCatalog, Error, Extent, PartitionTables, ReadAt, Volume};
-
-use embed_headers::EmbedHeaders;
 
 pub use distribution::Distribution;
 pub use features::Features;
@@ -108,7 +106,7 @@ impl Layout {
             ins_file: optional(INS_FILE)?,
             ignition_area,
             kernel_argument_areas,
-            original: Original::read(&source, &volume)?,
+            original: Original::read(&source, &volume, headers)?,
         };
         layout.refuse_overlapping_areas()?;
         Ok(layout)

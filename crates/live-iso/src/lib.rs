@@ -20,6 +20,7 @@
 
 mod cpio;
 mod customization;
+mod embed_headers;
 mod embedded;
 mod error;
 mod extent;

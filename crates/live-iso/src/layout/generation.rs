@@ -1,5 +1,5 @@
-use super::embed_headers::EmbedHeaders;
 use super::{Features, IgnitionArea, IgnitionAreaSource, KernelArgumentAreaSource, KernelArgumentAreas};
+use crate::embed_headers::EmbedHeaders;
 
 /// A state of the format, told by what an ISO says of its embed areas and features. Later ones are greater.
 ///

@@ -1,7 +1,7 @@
 use std::fmt;
 
-use super::embed_headers::{EmbedHeaders, IGNITION_HEADER, file_around};
 use super::metadata::{self, IGNINFO, IgnInfo};
+use crate::embed_headers::{EmbedHeaders, IGNITION_HEADER, file_around};
 use crate::read_at::Source;
 use crate::{Error, Extent, ReadAt, Volume};
 

@@ -18,8 +18,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::embed_headers::{EmbedHeaders, KERNEL_ARGUMENTS_HEADER, KernelArgumentsHeader, file_around};
 use super::metadata::{self, KARGS, Kargs, KargsFile};
+use crate::embed_headers::{EmbedHeaders, KERNEL_ARGUMENTS_HEADER, KernelArgumentsHeader, file_around};
 use crate::read_at::Source;
 use crate::{Error, Extent, File, KernelArguments, PlanError, ReadAt, Volume};
 

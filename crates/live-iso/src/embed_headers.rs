@@ -8,36 +8,40 @@
 //! Numbers are little-endian and have eight bytes; offsets count from the start of the ISO. Images for s390x never had
 //! the headers. Those for ppc64le have a `coreKarg` without areas, as their builder moved `grub.cfg` and lost track of it.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
 use crate::read_at::Source;
 use crate::{Error, Extent, File, ReadAt, Volume};
 
-const SYSTEM_AREA: u64 = 32 << 10;
-const HEADERS: u64 = 72 + 24;
+const KERNEL_ARGUMENTS: Extent = Extent { offset: 32_672, len: 72 };
+const IGNITION: Extent = Extent { offset: 32_744, len: 24 };
 
 const KERNEL_ARGUMENTS_MAGIC: &[u8] = b"coreKarg";
 const IGNITION_MAGIC: &[u8] = b"coreiso+";
 
-pub(super) const KERNEL_ARGUMENTS_HEADER: &str = "the coreKarg header";
-pub(super) const IGNITION_HEADER: &str = "the coreiso+ header";
+pub(crate) const KERNEL_ARGUMENTS_HEADER: &str = "the coreKarg header";
+pub(crate) const IGNITION_HEADER: &str = "the coreiso+ header";
 
 /// The headers of an ISO.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct EmbedHeaders {
-    pub(super) ignition: Option<Extent>,
-    pub(super) kernel_arguments: Option<KernelArgumentsHeader>,
+pub(crate) struct EmbedHeaders {
+    pub(crate) ignition: Option<Extent>,
+    pub(crate) kernel_arguments: Option<KernelArgumentsHeader>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct KernelArgumentsHeader {
+pub(crate) struct KernelArgumentsHeader {
     /// The arguments that the ISO was built with, filled up like an area.
-    pub(super) default_arguments: Extent,
-    pub(super) areas: Vec<Extent>,
+    pub(crate) default_arguments: Extent,
+    pub(crate) areas: Vec<Extent>,
 }
 
 impl EmbedHeaders {
-    pub(super) fn read<R: ReadAt + ?Sized>(source: &Source<'_, R>) -> Result<Self, Error> {
-        let extent = Extent { offset: SYSTEM_AREA - HEADERS, len: HEADERS };
-        Ok(Self::parse(&source.read("the headers in the system area", extent, HEADERS)?))
+    pub(crate) fn read<R: ReadAt + ?Sized>(source: &Source<'_, R>) -> Result<Self, Error> {
+        let extent = Extent { len: KERNEL_ARGUMENTS.len + IGNITION.len, ..KERNEL_ARGUMENTS };
+        Ok(Self::parse(&source.read("the headers in the system area", extent, extent.len)?))
     }
 
     fn parse(headers: &[u8]) -> Self {
@@ -51,6 +55,41 @@ impl EmbedHeaders {
                 .and_then(KernelArgumentsHeader::new),
         }
     }
+
+    /// What takes the place of the headers, by offset, when everything has moved. A header that would then be wrong is
+    /// blanked. `size` is that of each area for kernel arguments; `places` leads from old to new offsets.
+    pub(crate) fn moved(
+        &self,
+        ignition: Option<Extent>,
+        size: u64,
+        places: &BTreeMap<u64, u64>,
+    ) -> Vec<(u64, Bytes)> {
+        let mut headers = Vec::new();
+        if self.ignition.is_some() {
+            let header = ignition.map(|area| encode(IGNITION_MAGIC, [area.offset, area.len]));
+            headers.push(placed(IGNITION, header));
+        }
+        if let Some(old) = &self.kernel_arguments {
+            let offsets = [old.default_arguments].into_iter().chain(old.areas.iter().copied());
+            let offsets: Option<Vec<u64>> =
+                offsets.map(|extent| places.get(&extent.offset).copied()).collect();
+            let header =
+                offsets.map(|offsets| encode(KERNEL_ARGUMENTS_MAGIC, [size].into_iter().chain(offsets)));
+            headers.push(placed(KERNEL_ARGUMENTS, header));
+        }
+        headers
+    }
+}
+
+fn encode(magic: &[u8], numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    magic.iter().copied().chain(numbers.into_iter().flat_map(u64::to_le_bytes)).collect()
+}
+
+/// A header, filled up, or the blank that takes its place.
+fn placed(place: Extent, header: Option<Vec<u8>>) -> (u64, Bytes) {
+    let mut header = header.unwrap_or_default();
+    header.resize(usize::try_from(place.len).unwrap_or(0), 0);
+    (place.offset, header.into())
 }
 
 impl KernelArgumentsHeader {
@@ -71,7 +110,7 @@ fn numbers(header: &[u8], magic: &[u8]) -> Option<Vec<u64>> {
 }
 
 /// The file that `extent` lies in.
-pub(super) fn file_around(volume: &Volume, extent: Extent) -> Option<&File> {
+pub(crate) fn file_around(volume: &Volume, extent: Extent) -> Option<&File> {
     volume.files().find(|file| file.extent().is_ok_and(|file| file.contains(extent)))
 }
 
