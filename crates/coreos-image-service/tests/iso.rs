@@ -47,6 +47,21 @@ fn what_is_embedded_is_shown() {
 }
 
 #[test]
+fn what_an_iso_is_is_told() {
+    let text = output(&mut iso("inspect", &[&live_iso(Arch::X86_64)]));
+    for expected in [
+        "operating system  rhcos\n",
+        "architecture      x86_64\n",
+        "boots             El Torito, El Torito UEFI, MBR, GPT\n",
+        "rootfs            squashfs (zstd)\n",
+        "  installer-config: append-karg, ",
+        "  live-initrd-network\n",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+    }
+}
+
+#[test]
 fn a_customised_iso_holds_what_was_asked_for() {
     let directory = TempDir::new().unwrap();
     let config = file(&directory, "config.ign", IGNITION.as_bytes());
