@@ -132,6 +132,10 @@ fn a_minimal_iso_names_where_its_root_file_system_is() {
     let sizes = [&out, &live_iso(Arch::X86_64)].map(|path| fs::metadata(path).unwrap().len());
     assert!(sizes[0] + (8 << 20) <= sizes[1], "{sizes:?}");
 
+    output(minimal(url).arg("--nmstate"));
+    let listing = output(Command::new("isoinfo").args(["-R", "-f", "-i"]).arg(&out));
+    assert!(listing.lines().any(|path| path == "/images/nmstate.img"), "{listing}");
+
     let refused = minimal("https://images.example.com/$HOME").output().unwrap();
     assert_eq!(refused.status.code(), Some(64));
 }
