@@ -2,11 +2,14 @@
 
 mod boot_artifacts;
 mod connections;
+mod cors;
 mod credentials;
 mod directory;
 mod discovery_iso;
 mod document;
 mod health;
+mod limits;
+mod listeners;
 mod logs;
 mod metrics;
 mod preconditions;
