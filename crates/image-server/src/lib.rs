@@ -41,7 +41,11 @@ pub use infra_env::{
     InvalidAssistedService, InvalidInfraEnvId, InvalidKernelArguments, SecretHeader, UnexpectedJson,
 };
 pub use policy::Policy;
-pub use serve::serve;
+pub use serve::{
+    CipherSuites, InvalidTls, InvalidTlsVersion, NoUsableCipherSuite, Tls, TlsPolicy, TlsVersion, serve,
+};
+#[doc(hidden)]
+pub use serve::{Patience, serve_with};
 pub use surface::Surface;
 
 /// What requests are answered with.

@@ -57,7 +57,7 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     provisioning.serve_known().await;
     let provisioning = tokio::spawn(provisioning.run());
     let mut stop = Stop::new()?;
-    image_server::serve(listener, server.router(Surface::Everything), async move {
+    image_server::serve(listener, server.router(Surface::Everything), None, async move {
         stop.signalled().await;
         tracing::info!("stopping: no new connections, running downloads go on; a second signal ends them");
         provisioning.abort();

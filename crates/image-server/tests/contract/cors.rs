@@ -14,7 +14,7 @@ const VARY_OF_PREFLIGHT: &str = "Origin, Access-Control-Request-Method, Access-C
 async fn site(catalog: Arc<Catalog>, allowed: &str) -> Site {
     let Ok(allowed_origins) = allowed.parse();
     let policy = Policy { allowed_origins, ..Policy::default() };
-    Site::with_catalog_and(catalog, Setup { policy }).await
+    Site::with_catalog_and(catalog, Setup { policy, ..Setup::default() }).await
 }
 
 async fn console() -> Site {

@@ -14,7 +14,7 @@ const ROOTFS: &str = "/boot-artifacts/rootfs?version=4.18";
 async fn one_slot(queue_time: Duration) -> Site {
     let max_concurrent_requests = NonZeroU32::MIN;
     let policy = Policy { max_concurrent_requests, queue_time, ..Policy::default() };
-    Site::with(Setup { policy }).await
+    Site::with(Setup { policy, ..Setup::default() }).await
 }
 
 /// One that turns away at once.

@@ -18,7 +18,7 @@ impl NetworkBoot {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = site.server.router(Surface::NetworkBoot);
-        tokio::spawn(image_server::serve(listener, router, std::future::pending()));
+        tokio::spawn(image_server::serve(listener, router, None, std::future::pending()));
         Self { url, client: reqwest::Client::builder().no_proxy().build().unwrap() }
     }
 
@@ -71,7 +71,7 @@ async fn listeners_share_their_slots() {
     let max_concurrent_requests = NonZeroU32::MIN;
     let policy =
         Policy { max_concurrent_requests, queue_time: Duration::from_millis(50), ..Policy::default() };
-    let site = Site::with(Setup { policy }).await;
+    let site = Site::with(Setup { policy, ..Setup::default() }).await;
     let plain = NetworkBoot::of(&site).await;
     let rootfs = site.client.get(site.url("/boot-artifacts/rootfs?version=4.18")).send().await.unwrap();
     assert_eq!(plain.get("/boot-artifacts/kernel?version=4.18").await.0, 503);

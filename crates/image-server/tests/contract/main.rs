@@ -16,5 +16,7 @@ mod preconditions;
 mod ranges;
 mod routes;
 mod site;
+mod slow_clients;
+mod tls;
 mod tokens;
 mod upstream;
