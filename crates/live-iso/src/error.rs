@@ -77,6 +77,11 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// There is no root file system to start from, nor to serve.
+    #[error(
+        "the ISO has no file \"images/pxeboot/rootfs.img\": it is a minimal ISO, or older than those of OpenShift 4.6"
+    )]
+    NoRootfs,
     /// One of the JSON files in `coreos/`.
     #[error("{path} cannot be understood")]
     Json {
@@ -85,22 +90,32 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// An embed area as its JSON file describes it does not exist.
+    /// An embed area as it is described does not exist.
     #[error("{described_by} describes {area}, which does not exist: {problem}")]
     BadArea {
-        /// The JSON file.
+        /// The JSON file, or what else describes it.
         described_by: &'static str,
         /// The area.
         area: String,
         /// Why it does not exist.
         problem: &'static str,
     },
-    /// Two embed areas share bytes, so that writing one would destroy the other.
+    /// The same area is described twice, and not the same.
+    #[error("{first} and {second} disagree on {about}")]
+    Contradiction {
+        /// One description.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+        /// What they describe.
+        about: &'static str,
+    },
+    /// An embed area shares bytes with another one or with a file of the system, which writing it would destroy.
     #[error("{first} and {second} overlap")]
     OverlappingAreas {
-        /// One area.
+        /// The area.
         first: String,
-        /// The other.
+        /// What else is there.
         second: String,
     },
     /// Every boot loader has its own copy of the kernel arguments, and these should be the same.
@@ -165,6 +180,14 @@ pub enum PlanError {
         /// The size of the embed area.
         area: u64,
     },
+    /// The ramdisk does not fit into the ISO.
+    #[error("the network configuration is too large: it has {len} bytes, but this image has room for {room}")]
+    RamdiskTooLarge {
+        /// The size of the ramdisk.
+        len: u64,
+        /// What is left for it.
+        room: u64,
+    },
     /// The kernel arguments do not fit into the ISO.
     #[error("the kernel arguments are too long: they have {len} bytes, but this image has room for {room}")]
     KernelArgumentsTooLong {
@@ -189,11 +212,41 @@ pub enum PlanError {
     /// The ISO has no place for kernel arguments.
     #[error("this image has no area for kernel arguments")]
     NoKernelArgumentArea,
-    /// Only an ISO can be customised, not the files taken out of it.
-    #[error("the {artifact} is served as it is: nothing can be embedded in it")]
+    /// The artifact has no place for a part of the customisation.
+    #[error("the {artifact} has no place for {part}")]
     NotCustomizable {
         /// What was to be customised.
         artifact: &'static str,
+        /// What was to be put in.
+        part: &'static str,
+    },
+    /// The ISO does not have the artifact.
+    #[error("this image has no {artifact}")]
+    NoSuchArtifact {
+        /// What was asked for.
+        artifact: &'static str,
+    },
+    /// No minimal image can be made of the ISO.
+    #[error("no minimal ISO can be made of this image: {reason}")]
+    NoMinimalIso {
+        /// What is missing, or too much.
+        reason: String,
+    },
+    /// The URL of the root file system cannot be written into the configuration of a boot loader.
+    #[error("the URL of the root file system is unusable: {problem}")]
+    InvalidRootfsUrl {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The URL of the root file system does not fit into the ISO.
+    #[error(
+        "the URL of the root file system is too long: it has {len} bytes, but this image has room for {room}"
+    )]
+    RootfsUrlTooLong {
+        /// The length of the URL.
+        len: usize,
+        /// The longest that fits.
+        room: usize,
     },
     /// An overlay reaches beyond the end of what it is laid on.
     #[error("an overlay of {len} bytes at {offset} reaches beyond the end at {end}")]
@@ -221,11 +274,16 @@ impl PlanError {
         match self {
             Self::IgnitionConfigTooLarge { .. }
             | Self::IgnitionTooLarge { .. }
+            | Self::RamdiskTooLarge { .. }
             | Self::KernelArgumentsTooLong { .. }
             | Self::InvalidKernelArgument { .. } => true,
             Self::NoIgnitionArea
             | Self::NoKernelArgumentArea
             | Self::NotCustomizable { .. }
+            | Self::NoSuchArtifact { .. }
+            | Self::NoMinimalIso { .. }
+            | Self::InvalidRootfsUrl { .. }
+            | Self::RootfsUrlTooLong { .. }
             | Self::OverlayBeyondEnd { .. }
             | Self::OverlappingOverlays { .. } => false,
         }

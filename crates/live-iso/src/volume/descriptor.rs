@@ -8,15 +8,26 @@ use crate::read_at::Source;
 use crate::{Error, Extent, ReadAt};
 
 /// The first 16 blocks, the system area, belong to boot code and partition tables.
-const FIRST_DESCRIPTOR: u64 = 16;
+pub(super) const FIRST_DESCRIPTOR: u64 = 16;
 /// Real volumes have four or five.
-const DESCRIPTORS_MAX: u64 = 64;
+pub(super) const DESCRIPTORS_MAX: u64 = 64;
 
 const IDENTIFIER: &[u8] = b"CD001";
 const BOOT_RECORD: u8 = 0;
 const PRIMARY: u8 = 1;
 const TERMINATOR: u8 = 255;
 const EL_TORITO: &[u8] = b"EL TORITO SPECIFICATION";
+/// Where the boot record says in which block the catalog is.
+const BOOT_CATALOG: usize = 71;
+
+pub(super) fn is_descriptor(block: &[u8]) -> bool {
+    block.get(1..6) == Some(IDENTIFIER)
+}
+
+/// Whether a boot record says where an El Torito boot catalog is.
+pub(super) fn is_el_torito(boot_record: &[u8]) -> bool {
+    boot_record.get(7..30) == Some(EL_TORITO)
+}
 
 /// What the descriptors of a volume say.
 #[derive(Debug)]
@@ -26,31 +37,34 @@ pub(super) struct Descriptors {
     pub(super) space_size: u64,
     pub(super) created: Option<SystemTime>,
     pub(super) root: Extent,
-    pub(super) has_boot_catalog: bool,
+    /// Where the first byte of the El Torito boot catalog is.
+    pub(super) boot_catalog: Option<u64>,
 }
 
 impl Descriptors {
     pub(super) fn read<R: ReadAt + ?Sized>(source: &Source<'_, R>) -> Result<Self, Error> {
         let mut primary = None;
-        let mut has_boot_catalog = false;
+        let mut boot_catalog = None;
         for number in 0..DESCRIPTORS_MAX {
             let extent = Extent { offset: (FIRST_DESCRIPTOR + number) * BLOCK, len: BLOCK };
             if number == 0 && extent.end() > Some(source.size()) {
                 return Err(Error::NotIso9660);
             }
             let block = source.read(format_args!("volume descriptor {number}"), extent, BLOCK)?;
-            if block.get(1..6) != Some(IDENTIFIER) {
+            if !is_descriptor(&block) {
                 break;
             }
             match block.first().copied() {
-                Some(BOOT_RECORD) => has_boot_catalog |= block.get(7..30) == Some(EL_TORITO),
+                Some(BOOT_RECORD) if boot_catalog.is_none() && is_el_torito(&block) => {
+                    boot_catalog = field::u32_le(&block, BOOT_CATALOG).map(|block| u64::from(block) * BLOCK);
+                }
                 Some(PRIMARY) if primary.is_none() => primary = Some(Self::parse_primary(&block)?),
                 Some(TERMINATOR) => break,
                 _ => {}
             }
         }
         let primary = primary.ok_or(Error::NotIso9660)?;
-        Ok(Self { has_boot_catalog, ..primary })
+        Ok(Self { boot_catalog, ..primary })
     }
 
     fn parse_primary(block: &[u8]) -> Result<Self, Error> {
@@ -67,7 +81,7 @@ impl Descriptors {
             space_size: u64::from(field::u32_le(block, 80).ok_or_else(cut_short)?) * BLOCK,
             created: block.get(813..830).and_then(date::parse),
             root: root.ok_or_else(|| malformed("its root directory record is broken"))?.extent(),
-            has_boot_catalog: false,
+            boot_catalog: None,
         })
     }
 }
