@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource};
+use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Policy, Surface};
 use image_store::{Catalog, ImageStore};
 use oci_registry::Registry;
 use provision::{Provisioner, RetryPolicy};
@@ -47,7 +47,8 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
         RetryPolicy::default(),
         settings.concurrent_downloads.get().into(),
     ));
-    let server = ImageServer::new(catalog, infra_envs, prometheus::Registry::new(), started)?;
+    let registry = prometheus::Registry::new();
+    let server = Arc::new(ImageServer::new(catalog, infra_envs, registry, started, Policy::default())?);
     let listener = listen(settings.listen_address, settings.listen_port).await?;
     tracing::info!(listen.address = %listener.local_addr()?, "listening");
 
@@ -56,7 +57,7 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     provisioning.serve_known().await;
     let provisioning = tokio::spawn(provisioning.run());
     let mut stop = Stop::new()?;
-    image_server::serve(listener, server.into_router(), async move {
+    image_server::serve(listener, server.router(Surface::Everything), None, async move {
         stop.signalled().await;
         tracing::info!("stopping: no new connections, running downloads go on; a second signal ends them");
         provisioning.abort();
