@@ -6,6 +6,8 @@
 //! into the store. What fails is written into the catalog with its reason and tried again, ever more rarely.
 
 mod attempt;
+pub mod origin;
+pub mod os_images;
 mod progress;
 mod provisioner;
 mod release;
