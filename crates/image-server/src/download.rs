@@ -78,6 +78,7 @@ impl ImageServer {
         let customization = Customization {
             ignition: Some(self.ignition_archives.archive(infra_env.ignition).await?),
             kernel_arguments: infra_env.kernel_arguments.map(KernelArguments::new).transpose()?,
+            ..Customization::default()
         };
         let plan = lease
             .layout()
