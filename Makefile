@@ -36,7 +36,8 @@ fuzz:
 
 # Extraction beside skopeo and tar, serving beside nginx; see benches/README.md.
 bench: setup
-	benches/run
+	benches/extraction
+	benches/serving
 
 clean:
 	cargo clean

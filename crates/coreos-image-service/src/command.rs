@@ -5,7 +5,6 @@ mod release;
 mod serve;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
@@ -22,12 +21,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Resu
             }
             _ => unreachable!("clap requires a subcommand"),
         },
-        Some(("iso", matches)) => match matches.subcommand() {
-            Some(("inspect", matches)) => {
-                iso::inspect(required::<PathBuf>(matches, "FILE"), matches.get_flag("ignition"))
-            }
-            _ => unreachable!("clap requires a subcommand"),
-        },
+        Some(("iso", matches)) => iso::run(matches),
         Some(("serve", matches)) => serve(matches),
         _ => serve(&matches),
     }
@@ -61,21 +55,6 @@ fn command_line() -> Command {
                 ),
             &[table::REGISTRY],
         ));
-    let iso = Command::new("iso")
-        .about("Look at CoreOS live ISOs")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(
-            Command::new("inspect")
-                .about("Show what an ISO is, and what is embedded in it")
-                .arg(Arg::new("FILE").required(true).value_parser(value_parser!(PathBuf)).help("the ISO"))
-                .arg(
-                    Arg::new("ignition")
-                        .long("ignition")
-                        .action(clap::ArgAction::SetTrue)
-                        .help("print the embedded Ignition config, secrets and all, and nothing else"),
-                ),
-        );
     let tables = [table::SERVE, table::REGISTRY];
     let serve = table::add_flags(Command::new("serve").about("Serve images; the default"), &tables);
     table::add_flags(Command::new("coreos-image-service"), &tables)
@@ -84,7 +63,7 @@ fn command_line() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(serve)
         .subcommand(release)
-        .subcommand(iso)
+        .subcommand(iso::command())
 }
 
 #[cfg(test)]

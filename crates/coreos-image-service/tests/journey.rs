@@ -1,8 +1,9 @@
 //! The whole program on real parts: Debian's docker-registry with a password, skopeo, coreos-installer, qemu.
 
 mod service;
+mod tools;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use coreos_names::Arch;
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 use test_support::fixtures::{OS_BUILD, live_iso};
 use test_support::payload::{Content, Release, ReleaseBuilder};
 use test_support::registry::DockerRegistry;
+use tools::{coreos_installer, output};
 
 const IGNITION: &str = r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/etc/motd"}]}}"#;
 
@@ -27,20 +29,6 @@ fn push(registry: &DockerRegistry, release: &Release) -> String {
     }
     registry.push(&format!("{repository}:{}", release.tag), &release.image);
     format!("{}/{repository}:{}", registry.address(), release.tag)
-}
-
-fn tool(name: &str) -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"));
-    let installed = cache.join("coreos-image-service/tools/bin").join(name);
-    if installed.exists() { installed } else { name.into() }
-}
-
-/// What a command prints; it must succeed. (Firmware draws boxes in a character set of old.)
-fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; run `make setup`"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn boot(iso: &Path, firmware: &str) -> String {
@@ -63,9 +51,8 @@ fn a_release_image_becomes_a_customised_iso_that_boots() {
     let iso = directory.path().join("discovery.iso");
     service.download(&format!("/byid/{INFRA_ENV}/4.18/x86_64/full.iso"), &iso);
 
-    let coreos_installer = || Command::new(tool("coreos-installer"));
-    assert_eq!(output(coreos_installer().args(["iso", "ignition", "show"]).arg(&iso)), IGNITION);
-    let arguments = output(coreos_installer().args(["iso", "kargs", "show"]).arg(&iso));
+    assert_eq!(output(coreos_installer(&["iso", "ignition", "show"]).arg(&iso)), IGNITION);
+    let arguments = output(coreos_installer(&["iso", "kargs", "show"]).arg(&iso));
     assert!(
         arguments.trim_end().ends_with(" ignition.platform.id=metal test.says=hello test.number=7"),
         "{arguments}"
@@ -163,22 +150,4 @@ fn a_release_is_inspected_without_fetching_its_iso() {
     assert_eq!(refused.status.code(), Some(1));
     let text = String::from_utf8(refused.stderr).unwrap();
     assert!(text.starts_with("error: cannot read the release image"), "{text}");
-}
-
-#[test]
-fn what_is_embedded_is_shown() {
-    let text = output(
-        Command::new(env!("CARGO_BIN_EXE_coreos-image-service"))
-            .args(["iso", "inspect"])
-            .arg(live_iso(Arch::S390x)),
-    );
-    for expected in [
-        format!("volume id         rhcos-{OS_BUILD}\n"),
-        "format            4.14 or later: ".to_owned(),
-        "the Ignition area in \"images/cdboot.img\": 262144 bytes at ".to_owned(),
-        "the area for kernel arguments in \"images/cdboot.img\": 896 bytes at ".to_owned(),
-        "embedded files\n  none\n".to_owned(),
-    ] {
-        assert!(text.contains(&expected), "{expected:?} is not in\n{text}");
-    }
 }

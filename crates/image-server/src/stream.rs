@@ -57,6 +57,12 @@ impl PlanBody {
                 let rest = Extent { offset: offset + cut, len: len - cut };
                 (read(self.lease.clone(), Extent { offset, len: cut }), Segment::Base(rest))
             }
+            // No plan refers to the archive as long as none is prepared.
+            Segment::Nmstate(extent) => {
+                let source = io::ErrorKind::NotFound.into();
+                let error = ReadError { key: self.lease.key().clone(), extent, source };
+                (Piece::Here(Err(error)), Segment::Zeros(0))
+            }
             Segment::Zeros(len) => {
                 let zeros = &ZEROS[..usize::try_from(len).map_or(ZEROS.len(), |len| len.min(ZEROS.len()))];
                 (Piece::Here(Ok(Bytes::from_static(zeros))), Segment::Zeros(len - zeros.len() as u64))

@@ -165,6 +165,14 @@ pub enum PlanError {
         /// The size of the embed area.
         area: u64,
     },
+    /// The ramdisk does not fit into the ISO.
+    #[error("the network configuration is too large: it has {len} bytes, but this image has room for {room}")]
+    RamdiskTooLarge {
+        /// The size of the ramdisk.
+        len: u64,
+        /// What is left for it.
+        room: u64,
+    },
     /// The kernel arguments do not fit into the ISO.
     #[error("the kernel arguments are too long: they have {len} bytes, but this image has room for {room}")]
     KernelArgumentsTooLong {
@@ -189,11 +197,41 @@ pub enum PlanError {
     /// The ISO has no place for kernel arguments.
     #[error("this image has no area for kernel arguments")]
     NoKernelArgumentArea,
-    /// Only an ISO can be customised, not the files taken out of it.
-    #[error("the {artifact} is served as it is: nothing can be embedded in it")]
+    /// The artifact has no place for a part of the customisation.
+    #[error("the {artifact} has no place for {part}")]
     NotCustomizable {
         /// What was to be customised.
         artifact: &'static str,
+        /// What was to be put in.
+        part: &'static str,
+    },
+    /// The ISO does not have the artifact.
+    #[error("this image has no {artifact}")]
+    NoSuchArtifact {
+        /// What was asked for.
+        artifact: &'static str,
+    },
+    /// No minimal image can be made of the ISO.
+    #[error("no minimal ISO can be made of this image: {reason}")]
+    NoMinimalIso {
+        /// What is missing, or too much.
+        reason: String,
+    },
+    /// The URL of the root file system cannot be written into the configuration of a boot loader.
+    #[error("the URL of the root file system is unusable: {problem}")]
+    InvalidRootfsUrl {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The URL of the root file system does not fit into the ISO.
+    #[error(
+        "the URL of the root file system is too long: it has {len} bytes, but this image has room for {room}"
+    )]
+    RootfsUrlTooLong {
+        /// The length of the URL.
+        len: usize,
+        /// The longest that fits.
+        room: usize,
     },
     /// An overlay reaches beyond the end of what it is laid on.
     #[error("an overlay of {len} bytes at {offset} reaches beyond the end at {end}")]
@@ -221,11 +259,16 @@ impl PlanError {
         match self {
             Self::IgnitionConfigTooLarge { .. }
             | Self::IgnitionTooLarge { .. }
+            | Self::RamdiskTooLarge { .. }
             | Self::KernelArgumentsTooLong { .. }
             | Self::InvalidKernelArgument { .. } => true,
             Self::NoIgnitionArea
             | Self::NoKernelArgumentArea
             | Self::NotCustomizable { .. }
+            | Self::NoSuchArtifact { .. }
+            | Self::NoMinimalIso { .. }
+            | Self::InvalidRootfsUrl { .. }
+            | Self::RootfsUrlTooLong { .. }
             | Self::OverlayBeyondEnd { .. }
             | Self::OverlappingOverlays { .. } => false,
         }

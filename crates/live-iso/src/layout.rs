@@ -8,13 +8,17 @@ mod ignition_area;
 mod kernel_argument_areas;
 mod metadata;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::initrd::InitrdAddress;
+use crate::minimal::Original;
 use crate::read_at::Source;
 use crate::{Error, Extent, ReadAt, Volume};
 
 pub use distribution::Distribution;
 pub use ignition_area::{IgnitionArea, IgnitionAreaSource};
+pub(crate) use kernel_argument_areas::SIZE_MAX as KERNEL_ARGUMENT_AREA_MAX;
 pub use kernel_argument_areas::{KernelArgumentArea, KernelArgumentAreas};
 
 const KERNEL: &str = "images/pxeboot/vmlinuz";
@@ -22,6 +26,8 @@ const KERNEL: &str = "images/pxeboot/vmlinuz";
 const KERNEL_S390X: &str = "images/pxeboot/kernel.img";
 const INITRD: &str = "images/pxeboot/initrd.img";
 const ROOTFS: &str = "images/pxeboot/rootfs.img";
+const INITRD_ADDR_SIZE: &str = "images/initrd.addrsize";
+const INS_FILE: &str = "generic.ins";
 
 /// Where things are in a live ISO.
 #[derive(Clone, Debug)]
@@ -33,8 +39,11 @@ pub struct Layout {
     kernel: Extent,
     initrd: Extent,
     rootfs: Extent,
+    initrd_address: Option<InitrdAddress>,
+    ins_file: Option<Extent>,
     ignition_area: Option<IgnitionArea>,
     kernel_argument_areas: Option<KernelArgumentAreas>,
+    original: Result<Arc<Original>, Arc<str>>,
 }
 
 impl Layout {
@@ -53,6 +62,7 @@ impl Layout {
             source.require(file.path(), extent)?;
             Ok(extent)
         };
+        let optional = |path| volume.find(path).map(|_| needed(&[path])).transpose();
         let layout = Self {
             volume_id: volume.volume_id().to_owned(),
             size: source.size(),
@@ -61,8 +71,13 @@ impl Layout {
             kernel: needed(&[KERNEL, KERNEL_S390X])?,
             initrd: needed(&[INITRD])?,
             rootfs: needed(&[ROOTFS])?,
+            initrd_address: optional(INITRD_ADDR_SIZE)?
+                .map(|file| InitrdAddress::read(&source, file))
+                .transpose()?,
+            ins_file: optional(INS_FILE)?,
             ignition_area: IgnitionArea::find(&source, &volume)?,
             kernel_argument_areas: KernelArgumentAreas::find(&source, &volume)?,
+            original: Original::read(&source, &volume)?,
         };
         layout.refuse_overlapping_areas()?;
         Ok(layout)
@@ -132,6 +147,20 @@ impl Layout {
     /// The root file system of the live system, `images/pxeboot/rootfs.img`.
     pub fn rootfs(&self) -> Extent {
         self.rootfs
+    }
+
+    /// What an s390x logical partition loads, `generic.ins`. None on other architectures.
+    pub fn ins_file(&self) -> Option<Extent> {
+        self.ins_file
+    }
+
+    pub(crate) fn initrd_address(&self) -> Option<InitrdAddress> {
+        self.initrd_address
+    }
+
+    /// What a minimal image is made from, or why there can be none.
+    pub(crate) fn original(&self) -> Result<&Original, &str> {
+        self.original.as_deref().map_err(|reason| &**reason)
     }
 
     /// Where an Ignition config can be embedded. None on s390x images before 2023.

@@ -25,9 +25,12 @@ mod error;
 mod extent;
 mod ignition;
 mod initramfs;
+mod initrd;
 mod kargs;
 mod layout;
+mod minimal;
 mod plan;
+mod ramdisk;
 mod read_at;
 mod volume;
 
@@ -42,6 +45,8 @@ pub use layout::{
     Distribution, Generation, IgnitionArea, IgnitionAreaSource, KernelArgumentArea, KernelArgumentAreas,
     Layout,
 };
+pub use minimal::{MinimalIso, RootfsUrl};
 pub use plan::{Plan, Segment};
+pub use ramdisk::Ramdisk;
 pub use read_at::ReadAt;
 pub use volume::{File, Volume};

@@ -1,13 +1,20 @@
 //! What a response consists of, piece by piece, before a single byte is read.
+//!
+//! Bytes that are too many to be held in memory come from one of two places: the ISO, and beside it the archive of
+//! nmstatectl that was made from the ISO.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::{Extent, PlanError};
+use crate::{Extent, PlanError, ReadAt};
 
-/// A sequence of bytes, most of which are still in the ISO.
+/// How much is read at once.
+const PIECE: u64 = 1 << 20;
+
+/// A sequence of bytes, most of which are still in the ISO. Collected from segments, it makes their bytes in that order.
 ///
 /// A plan has no gaps and no overlaps: a segment begins where the one before it ends. No segment is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +28,8 @@ pub struct Plan {
 pub enum Segment {
     /// Bytes of the ISO.
     Base(Extent),
+    /// Bytes of the nmstate archive that is kept beside the ISO.
+    Nmstate(Extent),
     /// Bytes held in memory.
     Bytes(Bytes),
     /// So many zeros.
@@ -38,9 +47,7 @@ struct Piece {
 impl Plan {
     /// Part of the ISO as it is.
     pub fn base(extent: Extent) -> Self {
-        let mut plan = Self::empty();
-        plan.push(Segment::Base(extent), false);
-        plan
+        Self::from_iter([Segment::Base(extent)])
     }
 
     /// The plan with `segments` in place of what it has at `offset`. No two overlays may share a byte.
@@ -101,6 +108,26 @@ impl Plan {
         plan
     }
 
+    /// Writes the bytes: those of `iso`, of the nmstate archive beside it, and those made here.
+    pub fn write_to<R: ReadAt + ?Sized, N: ReadAt + ?Sized>(
+        &self,
+        iso: &R,
+        nmstate: &N,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        for segment in self.segments() {
+            match segment {
+                Segment::Base(extent) => copy(iso, *extent, out)?,
+                Segment::Nmstate(extent) => copy(nmstate, *extent, out)?,
+                Segment::Bytes(bytes) => out.write_all(bytes)?,
+                Segment::Zeros(len) => {
+                    io::copy(&mut io::Read::take(io::repeat(0), *len), out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn empty() -> Self {
         Self { pieces: Vec::new(), len: 0 }
     }
@@ -114,6 +141,16 @@ impl Plan {
     }
 }
 
+impl FromIterator<Segment> for Plan {
+    fn from_iter<T: IntoIterator<Item = Segment>>(segments: T) -> Self {
+        let mut plan = Self::empty();
+        for segment in segments {
+            plan.push(segment, false);
+        }
+        plan
+    }
+}
+
 impl Piece {
     fn end(&self) -> u64 {
         self.offset + self.segment.len()
@@ -124,7 +161,7 @@ impl Segment {
     /// How many bytes it makes.
     pub fn len(&self) -> u64 {
         match self {
-            Self::Base(extent) => extent.len,
+            Self::Base(extent) | Self::Nmstate(extent) => extent.len,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::Zeros(len) => *len,
         }
@@ -138,10 +175,10 @@ impl Segment {
     /// Some of the bytes; `range` must lie within the segment.
     fn part(&self, range: Range<u64>) -> Self {
         let len = range.end.saturating_sub(range.start);
+        let part = |extent: &Extent| Extent { offset: extent.offset.saturating_add(range.start), len };
         match self {
-            Self::Base(extent) => {
-                Self::Base(Extent { offset: extent.offset.saturating_add(range.start), len })
-            }
+            Self::Base(extent) => Self::Base(part(extent)),
+            Self::Nmstate(extent) => Self::Nmstate(part(extent)),
             Self::Bytes(bytes) => {
                 let index =
                     |index: u64| usize::try_from(index).map_or(bytes.len(), |index| index.min(bytes.len()));
@@ -152,11 +189,25 @@ impl Segment {
     }
 }
 
+fn copy<R: ReadAt + ?Sized>(source: &R, extent: Extent, out: &mut impl Write) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut done = 0;
+    while done < extent.len {
+        let len = (extent.len - done).min(PIECE);
+        buffer.resize(usize::try_from(len).map_err(io::Error::other)?, 0);
+        source.read_exact_at(&mut buffer, extent.offset + done)?;
+        out.write_all(&buffer)?;
+        done += len;
+    }
+    Ok(())
+}
+
 /// What is embedded may be secret, so only its size is shown.
 impl fmt::Debug for Segment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Base(extent) => write!(f, "Base({} bytes at {})", extent.len, extent.offset),
+            Self::Nmstate(extent) => write!(f, "Nmstate({} bytes at {})", extent.len, extent.offset),
             Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
             Self::Zeros(len) => write!(f, "Zeros({len})"),
         }

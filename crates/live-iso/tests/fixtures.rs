@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use live_iso::{
     Artifact, Customization, Distribution, Extent, Generation, IgnitionArchive, IgnitionAreaSource,
-    KernelArguments, Layout, Plan, ReadAt as _, Segment, Volume, embedded,
+    KernelArguments, Layout, Plan, ReadAt as _, Volume, embedded,
 };
 
 const ARCHES: [&str; 3] = ["x86_64", "aarch64", "s390x"];
@@ -85,13 +85,7 @@ fn read_at(iso: &File, extent: Extent) -> Vec<u8> {
 
 fn collect(plan: &Plan, iso: &File) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for segment in plan.segments() {
-        match segment {
-            Segment::Base(extent) => bytes.append(&mut read_at(iso, *extent)),
-            Segment::Bytes(inline) => bytes.extend_from_slice(inline),
-            Segment::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(*len).unwrap(), 0),
-        }
-    }
+    plan.write_to(iso, &[][..], &mut bytes).unwrap();
     bytes
 }
 
@@ -195,6 +189,7 @@ fn coreos_installer_reads_back_what_a_plan_wrote() {
         let customization = Customization {
             ignition: Some(IgnitionArchive::new(CONFIG).unwrap()),
             kernel_arguments: Some(KernelArguments::new(["p1", "p2=x"].map(str::to_owned)).unwrap()),
+            ..Customization::default()
         };
         let plan = layout.plan(Artifact::FullIso, &customization).unwrap();
         let copy = tempfile::NamedTempFile::new().unwrap();
@@ -280,6 +275,7 @@ fn any_range_is_that_range_of_the_whole() {
         let customization = Customization {
             ignition: Some(IgnitionArchive::new(CONFIG).unwrap()),
             kernel_arguments: Some(KernelArguments::new(["quiet".to_owned()]).unwrap()),
+            ..Customization::default()
         };
         let plan = layout.plan(Artifact::FullIso, &customization).unwrap();
         let whole = collect(&plan, &iso);

@@ -1,73 +1,111 @@
-//! `iso …`: looking at ISO files.
+//! `iso …`: looking at ISO files, and making customised ones. All of it is the server's own code at work on files.
+
+mod customize;
+mod extract_pxe;
+mod inspect;
+mod minimal;
+mod wishes;
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use live_iso::{Embedded, Generation, KernelArgumentAreas, Layout};
+use clap::{Arg, ArgMatches, Command, value_parser};
+use live_iso::Layout;
 
-/// The file in the initramfs that Ignition reads.
-const IGNITION_CONFIG: &str = "config.ign";
+use super::required;
 
-/// Prints what an ISO is, or only the Ignition config embedded in it.
-pub(crate) fn inspect(path: &Path, ignition_only: bool) -> anyhow::Result<()> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let layout = Layout::read(&file).with_context(|| format!("cannot read {}", path.display()))?;
-    let embedded =
-        live_iso::embedded(&file, &layout).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut out = io::stdout().lock();
-    if ignition_only {
-        let config = embedded.files.iter().find(|file| file.name == IGNITION_CONFIG);
-        let config =
-            config.with_context(|| format!("no Ignition config is embedded in {}", path.display()))?;
-        out.write_all(&config.content)
-    } else {
-        show(&layout, &embedded, &mut out)
-    }
-    .context("cannot write the answer")
+/// The subcommands.
+pub(super) fn command() -> Command {
+    let output = |help| {
+        Arg::new("OUT")
+            .short('o')
+            .long("output")
+            .required(true)
+            .value_parser(value_parser!(PathBuf))
+            .help(help)
+    };
+    Command::new("iso")
+        .about("Look at CoreOS live ISOs and customise them")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("inspect")
+                .about("Show what an ISO is, and what is embedded in it")
+                .arg(iso_argument())
+                .arg(
+                    Arg::new("ignition")
+                        .long("ignition")
+                        .action(clap::ArgAction::SetTrue)
+                        .help("print the embedded Ignition config, secrets and all, and nothing else"),
+                ),
+        )
+        .subcommand(
+            wishes::add_arguments(
+                Command::new("customize")
+                    .about("Embed an Ignition config, a network configuration, kernel arguments"),
+                &[wishes::IGNITION, wishes::NETWORK_RAMDISK, wishes::KARG],
+            )
+            .arg(iso_argument())
+            .arg(output("the customised ISO; a file of that name is replaced once the new one is complete")),
+        )
+        .subcommand(
+            wishes::add_arguments(
+                Command::new("minimal")
+                    .about("Make the small ISO whose root file system is fetched from a URL"),
+                &[wishes::IGNITION, wishes::NETWORK_RAMDISK, wishes::KARG],
+            )
+            .arg(minimal::rootfs_url_argument())
+            .arg(iso_argument())
+            .arg(output("the minimal ISO; a file of that name is replaced once the new one is complete")),
+        )
+        .subcommand(
+            wishes::add_arguments(
+                Command::new("extract-pxe").about("Take out what a host needs to boot over the network"),
+                &[wishes::IGNITION, wishes::NETWORK_RAMDISK],
+            )
+            .arg(iso_argument())
+            .arg(output("a directory for the files")),
+        )
 }
 
-fn show(layout: &Layout, embedded: &Embedded, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "volume id         {}", layout.volume_id())?;
-    writeln!(out, "operating system  {}", layout.distribution())?;
-    writeln!(out, "format            {}", era(layout.generation()))?;
-    writeln!(out, "size              {} bytes", layout.size())?;
-
-    writeln!(out, "\nembed areas")?;
-    let ignition = layout.ignition_area().map(|area| (area.to_string(), area.extent()));
-    let arguments = layout.kernel_argument_areas().into_iter().flat_map(KernelArgumentAreas::areas);
-    let areas: Vec<_> =
-        ignition.into_iter().chain(arguments.map(|area| (area.to_string(), area.extent()))).collect();
-    for (name, extent) in &areas {
-        writeln!(out, "  {name}: {} bytes at {}", extent.len, extent.offset)?;
+/// Runs the subcommand.
+pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    match matches.subcommand() {
+        Some(("inspect", matches)) => inspect::inspect(&Iso::open(matches)?, matches.get_flag("ignition")),
+        Some(("customize", matches)) => {
+            customize::customize(&Iso::open(matches)?, &wishes::read(matches)?, output(matches))
+        }
+        Some(("minimal", matches)) => {
+            minimal::minimal(&Iso::open(matches)?, matches, &wishes::read(matches)?, output(matches))
+        }
+        Some(("extract-pxe", matches)) => {
+            extract_pxe::extract_pxe(&Iso::open(matches)?, &wishes::read(matches)?, output(matches))
+        }
+        _ => unreachable!("clap requires a subcommand"),
     }
-    none_if(areas.is_empty(), out)?;
-
-    writeln!(out, "\nembedded files")?;
-    for file in &embedded.files {
-        writeln!(out, "  {} ({} bytes)", file.name, file.size())?;
-    }
-    none_if(embedded.files.is_empty(), out)?;
-
-    if let Some(arguments) = &embedded.kernel_arguments {
-        writeln!(out, "\nkernel arguments")?;
-        writeln!(out, "  built with  {}", arguments.default)?;
-        writeln!(out, "  boots with  {}", arguments.current)?;
-    }
-    Ok(())
 }
 
-fn none_if(empty: bool, out: &mut impl Write) -> io::Result<()> {
-    if empty { writeln!(out, "  none") } else { Ok(()) }
+fn iso_argument() -> Arg {
+    Arg::new("ISO").required(true).value_parser(value_parser!(PathBuf)).help("a CoreOS live ISO")
 }
 
-fn era(generation: Generation) -> &'static str {
-    match generation {
-        Generation::Undescribed => "4.8 or before: nothing describes the embed areas",
-        Generation::Kargs => "4.9 to 4.12: kargs.json",
-        Generation::IgnInfo => "4.13: kargs.json and igninfo.json",
-        Generation::PadAndEnd => "4.14 or later: kargs.json with filling, and igninfo.json",
-        _ => "unknown",
+fn output(matches: &ArgMatches) -> &Path {
+    required::<PathBuf>(matches, "OUT")
+}
+
+/// An ISO file, understood.
+struct Iso<'a> {
+    path: &'a Path,
+    file: File,
+    layout: Layout,
+}
+
+impl<'a> Iso<'a> {
+    fn open(matches: &'a ArgMatches) -> anyhow::Result<Self> {
+        let path = required::<PathBuf>(matches, "ISO");
+        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let layout = Layout::read(&file).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self { path, file, layout })
     }
 }

@@ -19,6 +19,7 @@ impl EntityTag {
                 Segment::Base(extent) => (0_u8, extent.offset),
                 Segment::Bytes(_) => (1, 0),
                 Segment::Zeros(_) => (2, 0),
+                Segment::Nmstate(extent) => (3, extent.offset),
             };
             hash.update([kind]);
             hash.update(offset.to_be_bytes());

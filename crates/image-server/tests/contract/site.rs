@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use coreos_names::{Arch, ImageKind, Sha256};
 use image_server::{AssistedService, ImageServer, InfraEnvSource};
-use image_store::{Catalog, DesiredImage, EntryId, ImageKey, ImageState, ImageStore, Lease};
+use image_store::{
+    Catalog, DesiredImage, EntryId, Expected, ImageKey, ImageState, ImageStore, Lease, Limits,
+};
 use live_iso::Extent;
 use prometheus::Registry;
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -49,21 +51,22 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// Publishes an ISO where the next test run will overwrite it.
+    /// Publishes an ISO where the next test run finds it, unless the fixture was built anew.
     pub(crate) fn of(iso: Bytes, arch: Arch) -> Self {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(arch.name());
+        let digest = Sha256::new(sha2::Sha256::digest(&iso));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(digest.to_string());
         Self::publish(&directory, iso, arch)
     }
 
     /// Publishes an ISO in `data_dir`.
     pub(crate) fn publish(data_dir: &Path, iso: Bytes, arch: Arch) -> Self {
-        let store = ImageStore::open(data_dir).unwrap();
+        let store = ImageStore::open(data_dir, Limits::default()).unwrap();
         let mut staging = store.stage().unwrap();
         staging.write_all(&iso).unwrap();
         let sha256 = Sha256::new(sha2::Sha256::digest(&iso));
         let key = ImageKey { os_build: OS_BUILD.parse().unwrap(), arch, kind: ImageKind::Full };
         let path = data_dir.join(key.file_name());
-        Self { iso, lease: staging.seal(sha256).unwrap().publish(key).unwrap(), path }
+        Self { iso, lease: staging.seal(Expected::Release(sha256)).unwrap().publish(key).unwrap(), path }
     }
 }
 

@@ -2,25 +2,22 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use live_iso::{
-    Artifact, Customization, Extent, IgnitionArchive, KernelArguments, Layout, Plan, PlanError, Segment,
-    embedded,
+    Artifact, Customization, Error, Extent, IgnitionArchive, KernelArguments, Layout, Plan, PlanError,
+    Ramdisk, Segment, embedded,
 };
 use proptest::prelude::*;
 
 use crate::iso::{ARGUMENTS, BLOCK, FILLING, IGNITION_AREA, Image, Iso, noise};
 
+/// The archive that a plan may refer to beside its base.
+fn nmstate() -> Vec<u8> {
+    noise(3001).into_iter().rev().collect()
+}
+
 fn collect(plan: &Plan, base: &[u8]) -> Vec<u8> {
+    assert!(plan.segments().all(|segment| !segment.is_empty()));
     let mut bytes = Vec::new();
-    for segment in plan.segments() {
-        assert!(!segment.is_empty());
-        match segment {
-            Segment::Base(Extent { offset, len }) => {
-                bytes.extend(&base[usize::try_from(*offset).unwrap()..][..usize::try_from(*len).unwrap()]);
-            }
-            Segment::Bytes(inline) => bytes.extend(inline),
-            Segment::Zeros(len) => bytes.resize(bytes.len() + usize::try_from(*len).unwrap(), 0),
-        }
-    }
+    plan.write_to(base, &nmstate(), &mut bytes).unwrap();
     assert_eq!(plan.len(), bytes.len() as u64);
     assert_eq!(plan.is_empty(), bytes.is_empty());
     bytes
@@ -41,6 +38,7 @@ fn customization(ignition: Option<&[u8]>, arguments: Option<&[&str]>) -> Customi
         ignition: ignition.map(|config| IgnitionArchive::new(config).unwrap()),
         kernel_arguments: arguments
             .map(|arguments| KernelArguments::new(arguments.iter().copied().map(str::to_owned)).unwrap()),
+        ..Customization::default()
     }
 }
 
@@ -97,6 +95,63 @@ fn kernel_and_rootfs_are_served_as_they_are() {
         let customised = layout.plan(artifact, &customization(Some(b"{}"), None));
         assert!(matches!(customised, Err(PlanError::NotCustomizable { .. })));
     }
+}
+
+#[test]
+fn an_initrd_is_followed_by_what_it_is_customised_with() {
+    let image = Iso::coreos().build();
+    let layout = Layout::read(&image.bytes).unwrap();
+    let initrd = |customization: &Customization| {
+        collect(&layout.plan(Artifact::Initrd, customization).unwrap(), &image.bytes)
+    };
+    let pristine = initrd(&Customization::default());
+    assert_eq!(pristine.len() as u64, layout.initrd().len.next_multiple_of(4));
+    assert_eq!(pristine[..10], image.bytes[image.offset("images/pxeboot/initrd.img")..][..10]);
+
+    let archive = IgnitionArchive::new(b"{}").unwrap();
+    let mut customization = Customization { ignition: Some(archive.clone()), ..Customization::default() };
+    let mut expected = pristine;
+    let mut add = |customization: &Customization, archive: &[u8]| {
+        expected.extend(archive);
+        expected.resize(expected.len().next_multiple_of(4), 0);
+        assert_eq!(initrd(customization), expected);
+    };
+    add(&customization, archive.as_bytes());
+    customization.ramdisk = Some(Ramdisk::new(Bytes::from_static(b"070701")));
+    add(&customization, b"070701");
+    customization.nmstate_len = Some(nmstate().len() as u64);
+    add(&customization, &nmstate());
+
+    customization.kernel_arguments = Some(KernelArguments::default());
+    let refused = layout.plan(Artifact::Initrd, &customization);
+    assert_eq!(refused, Err(PlanError::NotCustomizable { artifact: "initrd", part: "kernel arguments" }));
+}
+
+#[test]
+fn only_s390x_has_an_ins_file_and_an_address_for_its_initrd() {
+    let plan = |image: &Image, artifact, customization: &Customization| {
+        let plan = Layout::read(&image.bytes).unwrap().plan(artifact, customization)?;
+        Ok::<_, PlanError>(collect(&plan, &image.bytes))
+    };
+    let wishes = customization(Some(b"{}"), None);
+    let image = Iso::coreos().build();
+    for artifact in [Artifact::InsFile, Artifact::InitrdAddrSize] {
+        let refused = plan(&image, artifact, &Customization::default());
+        assert_eq!(refused, Err(PlanError::NoSuchArtifact { artifact: artifact.name() }));
+    }
+
+    let addr_size = [0, 0, 0, 0, 2, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let ins_file = b"* minimal lpar ins file\n";
+    let image =
+        Iso::coreos().file("generic.ins", ins_file).file("images/initrd.addrsize", &addr_size).build();
+    assert_eq!(plan(&image, Artifact::InsFile, &Customization::default()).unwrap(), ins_file);
+    let size = plan(&image, Artifact::Initrd, &wishes).unwrap().len() as u64;
+    let expected = [&[0, 0, 0, 0, 2, 0, 0, 0][..], &size.to_be_bytes()].concat();
+    assert_eq!(plan(&image, Artifact::InitrdAddrSize, &wishes).unwrap(), expected);
+
+    let cut = Iso::coreos().file("images/initrd.addrsize", &addr_size[..15]).build();
+    let error = Layout::read(&cut.bytes).unwrap_err();
+    assert!(matches!(error, Error::Malformed { .. }), "{error}");
 }
 
 #[test]
@@ -202,6 +257,26 @@ fn slices_share_what_they_are_taken_from() {
 }
 
 #[test]
+fn a_ramdisk_follows_the_ignition_config_in_its_area() {
+    let image = Iso::coreos().build();
+    let layout = Layout::read(&image.bytes).unwrap();
+    let area = layout.ignition_area().unwrap().extent();
+    let mut customization = customization(Some(b"{}"), None);
+    let archive = customization.ignition.clone().unwrap();
+    let room = area.len - archive.len();
+    customization.ramdisk = Some(Ramdisk::new(noise(room.try_into().unwrap()).into()));
+    let bytes = collect(&layout.plan(Artifact::FullIso, &customization).unwrap(), &image.bytes);
+    let embedded = &bytes[image.offset("images/ignition.img")..][..IGNITION_AREA];
+    assert_eq!(embedded, [archive.as_bytes(), &noise(room.try_into().unwrap())[..]].concat());
+
+    let len = room + 1;
+    customization.ramdisk = Some(Ramdisk::new(noise(len.try_into().unwrap()).into()));
+    let refused = layout.plan(Artifact::FullIso, &customization).unwrap_err();
+    assert_eq!(refused, PlanError::RamdiskTooLarge { len, room });
+    assert!(refused.is_callers_fault());
+}
+
+#[test]
 fn debug_output_discloses_nothing() {
     let image = Iso::coreos().build();
     let layout = Layout::read(&image.bytes).unwrap();
@@ -218,6 +293,7 @@ fn overlays() -> impl Strategy<Value = Vec<(u64, Vec<Segment>)>> {
         prop::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| Segment::Bytes(bytes.into())),
         (0..40_u64).prop_map(Segment::Zeros),
         (0..2000_u64, 0..40_u64).prop_map(|(offset, len)| Segment::Base(Extent { offset, len })),
+        (0..2000_u64, 0..40_u64).prop_map(|(offset, len)| Segment::Nmstate(Extent { offset, len })),
     ];
     prop::collection::vec((0..100_u64, prop::collection::vec(segment, 0..4)), 0..8)
 }
@@ -244,6 +320,10 @@ proptest! {
                     Segment::Base(extent) => {
                         let source = usize::try_from(extent.offset).unwrap();
                         expected[from..to].copy_from_slice(&image[source..source + to - from]);
+                    }
+                    Segment::Nmstate(extent) => {
+                        let source = usize::try_from(extent.offset).unwrap();
+                        expected[from..to].copy_from_slice(&nmstate()[source..source + to - from]);
                     }
                 }
                 at += segment.len();
@@ -277,6 +357,7 @@ proptest! {
         let customization = Customization {
             ignition: ignition.map(|config| IgnitionArchive::new(&config).unwrap()),
             kernel_arguments: arguments.map(|arguments| KernelArguments::new(arguments).unwrap()),
+            ..Customization::default()
         };
         let plan = layout.plan(Artifact::FullIso, &customization).unwrap();
         let expected = naive(&image, &customization);

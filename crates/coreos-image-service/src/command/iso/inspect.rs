@@ -1,0 +1,69 @@
+use std::io::{self, Write};
+
+use anyhow::Context;
+use live_iso::{Embedded, Generation, KernelArgumentAreas, Layout};
+
+use super::Iso;
+
+/// The file in the initramfs that Ignition reads.
+const IGNITION_CONFIG: &str = "config.ign";
+
+/// Prints what an ISO is, or only the Ignition config embedded in it.
+pub(super) fn inspect(iso: &Iso<'_>, ignition_only: bool) -> anyhow::Result<()> {
+    let embedded = live_iso::embedded(&iso.file, &iso.layout)
+        .with_context(|| format!("cannot read {}", iso.path.display()))?;
+    let mut out = io::stdout().lock();
+    if ignition_only {
+        let config = embedded.files.iter().find(|file| file.name == IGNITION_CONFIG);
+        let config =
+            config.with_context(|| format!("no Ignition config is embedded in {}", iso.path.display()))?;
+        out.write_all(&config.content)
+    } else {
+        show(&iso.layout, &embedded, &mut out)
+    }
+    .context("cannot write the answer")
+}
+
+fn show(layout: &Layout, embedded: &Embedded, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "volume id         {}", layout.volume_id())?;
+    writeln!(out, "operating system  {}", layout.distribution())?;
+    writeln!(out, "format            {}", era(layout.generation()))?;
+    writeln!(out, "size              {} bytes", layout.size())?;
+
+    writeln!(out, "\nembed areas")?;
+    let ignition = layout.ignition_area().map(|area| (area.to_string(), area.extent()));
+    let arguments = layout.kernel_argument_areas().into_iter().flat_map(KernelArgumentAreas::areas);
+    let areas: Vec<_> =
+        ignition.into_iter().chain(arguments.map(|area| (area.to_string(), area.extent()))).collect();
+    for (name, extent) in &areas {
+        writeln!(out, "  {name}: {} bytes at {}", extent.len, extent.offset)?;
+    }
+    none_if(areas.is_empty(), out)?;
+
+    writeln!(out, "\nembedded files")?;
+    for file in &embedded.files {
+        writeln!(out, "  {} ({} bytes)", file.name, file.size())?;
+    }
+    none_if(embedded.files.is_empty(), out)?;
+
+    if let Some(arguments) = &embedded.kernel_arguments {
+        writeln!(out, "\nkernel arguments")?;
+        writeln!(out, "  built with  {}", arguments.default)?;
+        writeln!(out, "  boots with  {}", arguments.current)?;
+    }
+    Ok(())
+}
+
+fn none_if(empty: bool, out: &mut impl Write) -> io::Result<()> {
+    if empty { writeln!(out, "  none") } else { Ok(()) }
+}
+
+fn era(generation: Generation) -> &'static str {
+    match generation {
+        Generation::Undescribed => "4.8 or before: nothing describes the embed areas",
+        Generation::Kargs => "4.9 to 4.12: kargs.json",
+        Generation::IgnInfo => "4.13: kargs.json and igninfo.json",
+        Generation::PadAndEnd => "4.14 or later: kargs.json with filling, and igninfo.json",
+        _ => "unknown",
+    }
+}
