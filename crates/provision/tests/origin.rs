@@ -259,7 +259,7 @@ async fn a_silent_server_is_left_and_asked_again() {
     let server = OriginServer::start().await;
     let url = server.publish("/x.iso", File::new(content(1)));
     server.inject_once("/x.iso", Fault::StallAfter(HALF));
-    let sink = download(Config { read_timeout: Duration::from_millis(300), ..config() }, &url).await;
+    let sink = download(Config { read_timeout: Duration::from_secs(1), ..config() }, &url).await;
     assert_holds(&sink, &content(1));
     assert_eq!(sink.restarts, 1);
     assert!(server.requests().len() > 1);
