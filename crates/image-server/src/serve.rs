@@ -1,6 +1,7 @@
 //! A listener's life: accept, serve, and on the way out let every download come to its end.
 
 mod activity;
+mod sendfile;
 
 use std::convert::Infallible;
 use std::io;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::Version;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
@@ -20,6 +22,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use activity::Activity;
+use sendfile::SendfileStream;
+
+pub(crate) use sendfile::Outbox;
 
 /// How long to wait for what other connections give back, when the system has no more for a new one.
 const EXHAUSTED: Duration = Duration::from_secs(1);
@@ -57,10 +62,14 @@ async fn serve_connection(stream: TcpStream, router: Router, watcher: Watcher) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     let activity = Arc::new(Activity::new());
-    let socket = activity.watch_reads(stream);
+    let outbox = Outbox::default();
+    let socket = activity.watch_reads(SendfileStream::new(stream, outbox.clone()));
     let router = TowerToHyperService::new(router);
     let requests = Arc::clone(&activity);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if request.version() < Version::HTTP_2 {
+            request.extensions_mut().insert(outbox.clone());
+        }
         let serving = requests.begin(request.version());
         let response = router.call(request);
         async move { Ok::<_, Infallible>(response.await?.map(|body: Body| serving.until_end_of(body))) }

@@ -67,6 +67,10 @@ impl Lease {
         &self.0.layout
     }
 
+    pub(crate) fn file(&self) -> &File {
+        &self.0.file
+    }
+
     /// Reads exactly `extent`, on the thread pool for blocking work.
     ///
     /// The caller chooses the size of its reads; one buffer of that size is allocated.

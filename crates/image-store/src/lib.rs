@@ -23,6 +23,7 @@ mod error;
 mod image;
 mod index;
 mod key;
+mod send;
 mod staging;
 mod store;
 

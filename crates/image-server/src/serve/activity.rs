@@ -10,9 +10,10 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Version;
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use super::sendfile::SendfileStream;
 
 /// How long a client may take for the head of a request, and after connecting to begin its first one.
 const HEAD: Duration = Duration::from_secs(3);
@@ -50,7 +51,7 @@ impl Activity {
     }
 
     /// The connection's socket, which reports what the client sends.
-    pub(super) fn watch_reads(self: &Arc<Self>, stream: TcpStream) -> Socket {
+    pub(super) fn watch_reads(self: &Arc<Self>, stream: SendfileStream) -> Socket {
         Socket { stream, activity: Arc::clone(self) }
     }
 
@@ -148,7 +149,7 @@ impl HttpBody for ServedBody {
 /// A socket that reports what is read from it.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: SendfileStream,
     activity: Arc<Activity>,
 }
 
