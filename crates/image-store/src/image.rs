@@ -112,6 +112,10 @@ impl Lease {
         WeakLease(Arc::downgrade(&self.0))
     }
 
+    pub(crate) fn file(&self) -> &File {
+        &self.0.file
+    }
+
     /// Reads exactly `extent`, on the thread pool for blocking work.
     ///
     /// The caller chooses the size of its reads; one buffer of that size is allocated.

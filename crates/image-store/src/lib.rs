@@ -49,6 +49,7 @@ mod key;
 mod part;
 mod proof;
 mod retire;
+mod send;
 mod space;
 mod staging;
 mod staging_file;
