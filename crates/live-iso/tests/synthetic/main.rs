@@ -5,5 +5,6 @@
 mod embedded;
 mod iso;
 mod layout;
+mod minimal;
 mod plan;
 mod volume;
