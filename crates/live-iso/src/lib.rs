@@ -20,18 +20,22 @@
 
 mod cpio;
 mod customization;
+mod embed_headers;
 mod embedded;
 mod error;
 mod extent;
+mod gzip;
 mod ignition;
 mod initramfs;
 mod initrd;
 mod kargs;
 mod layout;
 mod minimal;
+mod nmstate;
 mod plan;
 mod ramdisk;
 mod read_at;
+mod rootfs;
 mod volume;
 
 pub use customization::{Artifact, Customization};
@@ -42,11 +46,31 @@ pub use ignition::IgnitionArchive;
 pub use initramfs::{EmbeddedFile, unpack};
 pub use kargs::KernelArguments;
 pub use layout::{
-    Distribution, Generation, IgnitionArea, IgnitionAreaSource, KernelArgumentArea, KernelArgumentAreas,
-    Layout,
+    Distribution, Features, Generation, IgnitionArea, IgnitionAreaSource, KernelArgumentArea,
+    KernelArgumentAreaSource, KernelArgumentAreas, Layout,
 };
 pub use minimal::{MinimalIso, RootfsUrl};
+pub use nmstate::{NMSTATE_ARCHIVE_VERSION, nmstate_archive, write_nmstate_archive};
 pub use plan::{Plan, Segment};
 pub use ramdisk::Ramdisk;
 pub use read_at::ReadAt;
-pub use volume::{File, Volume};
+pub use rootfs::{RootfsCompression, RootfsError, RootfsFileSystem, RootfsInfo, nmstatectl, rootfs_info};
+pub use volume::{BootCatalog, BootEntry, BootPlatform, File, PartitionTables, Volume};
+
+/// The parsers of foreign bytes that nothing public reaches directly, for fuzzing. Not part of the crate's promise.
+#[doc(hidden)]
+pub mod fuzzing {
+    use crate::Extent;
+
+    /// Looks for `nmstatectl` in a `rootfs.img`.
+    pub fn rootfs(rootfs: &[u8]) -> Option<Vec<u8>> {
+        crate::rootfs::nmstatectl_in(rootfs, Extent { offset: 0, len: rootfs.len() as u64 }).ok()
+    }
+
+    /// Looks for `nmstatectl` in a file system, as it would be in a `rootfs.img`.
+    pub fn file_system(image: &[u8]) -> Option<Vec<u8>> {
+        let mut rootfs = crate::cpio::Writer::default();
+        rootfs.file("root.squashfs", 0o644, image).ok()?;
+        self::rootfs(&rootfs.finish())
+    }
+}
