@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use live_iso::Customization;
 
@@ -22,7 +22,7 @@ fn write_tree(root: &Path, others: usize) {
     };
     write("images/pxeboot/vmlinuz", &[1; 5000]);
     write("images/pxeboot/initrd.img", &[2; 2048]);
-    write("images/pxeboot/rootfs.img", &[3; 100_000]);
+    write("images/pxeboot/rootfs.img", &vec![3; 100_000]);
     write("images/ignition.img", &[0; 8192]);
     write("EFI/redhat/grub.cfg", GRUB.as_bytes());
     write("coreos/miniso.dat", &[4; 100]);
@@ -40,7 +40,7 @@ fn write_tree(root: &Path, others: usize) {
     write("a/empty", b"");
     fs::hard_link(root.join("images/pxeboot/vmlinuz"), root.join("a/kernel")).unwrap();
     fs::hard_link(root.join("EFI/redhat/grub.cfg"), root.join("EFI/grub.cfg")).unwrap();
-    symlink(format!("/somewhere/{}", "far/".repeat(70)), root.join("a/link")).unwrap();
+    symlink(format!("/somewhere/{}", "farther/".repeat(25)), root.join("a/link")).unwrap();
 }
 
 fn genisoimage(root: &Path, iso: &Path) {
@@ -69,11 +69,11 @@ fn contents(iso: &Path, names: Names) -> BTreeMap<String, (Vec<u8>, Vec<String>)
     files.iter().map(|(path, extent)| (path.clone(), (read_at(&file, *extent), shared(path)))).collect()
 }
 
-fn check(iso: PathBuf, kind: &str) {
-    let pair = Pair::of(&iso);
+fn check(iso: &Path, kind: &str) {
+    let pair = Pair::of(iso);
     let file = pair.write(&Customization::default());
     for names in [Names::RockRidge, Names::Joliet] {
-        let (mut before, mut after) = (contents(&iso, names), contents(file.path(), names));
+        let (mut before, mut after) = (contents(iso, names), contents(file.path(), names));
         assert!(before.remove("images/pxeboot/rootfs.img").is_some(), "{kind}");
         assert!(before.remove("coreos/miniso.dat").is_some(), "{kind}");
         assert!(after.remove("images/assisted_installer_custom.img").is_some(), "{kind}");
@@ -84,7 +84,9 @@ fn check(iso: PathBuf, kind: &str) {
             new.0.clone_from(&old.0);
         }
         assert!(after["a/kernel"].1.contains(&"images/pxeboot/vmlinuz".to_owned()), "{kind}");
-        assert!(before == after, "{kind} {names:?}");
+        let differ = |path: &&String| before.get(*path) != after.get(*path);
+        let differing: Vec<_> = before.keys().chain(after.keys()).filter(differ).collect();
+        assert!(differing.is_empty(), "{kind} {names:?}: {differing:?}");
     }
     let lines = |iso: &Path| -> Vec<String> {
         let report = xorriso(iso);
@@ -92,11 +94,11 @@ fn check(iso: PathBuf, kind: &str) {
         // Who is looking makes the dates; link counts, owners, sizes and targets are the volume's.
         lines.map(str::to_owned).filter(|line| !line.contains("grub.cfg")).collect()
     };
-    let (mut before, mut after) = (lines(&iso), lines(file.path()));
+    let (mut before, mut after) = (lines(iso), lines(file.path()));
     before.retain(|line| !line.contains("/rootfs.img'") && !line.contains("/miniso.dat'"));
     after.retain(|line| !line.contains("/assisted_installer_custom.img'") && !line.contains("/nmstate.img'"));
     assert_eq!(before, after, "{kind}");
-    assert!(before.iter().any(|line| line.contains("'/a/link' -> '/somewhere/far/far")), "{kind}");
+    assert!(before.iter().any(|line| line.contains("'/a/link' -> '/somewhere/farther/farther")), "{kind}");
 }
 
 /// However full the directory is that files come into: at some counts it needs a block more than before.
@@ -108,10 +110,10 @@ fn trees_survive() {
         write_tree(&root, others);
         let iso = directory.path().join("genisoimage.iso");
         genisoimage(&root, &iso);
-        check(iso, &format!("genisoimage, {others} others"));
+        check(&iso, &format!("genisoimage, {others} others"));
         let iso = directory.path().join("xorrisofs.iso");
         xorrisofs(&root, &iso);
-        check(iso, &format!("xorrisofs, {others} others"));
+        check(&iso, &format!("xorrisofs, {others} others"));
     }
 }
 

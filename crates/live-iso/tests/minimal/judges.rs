@@ -110,7 +110,8 @@ pub(crate) fn listing(iso: &Path, names: Names) -> Vec<(String, Extent)> {
         // -r--r--r--   1    0    0            2048 Jul 19 2023 [     34 00]  boot.cat
         let Some((attributes, rest)) = line.split_once('[') else { continue };
         let Some((location, name)) = rest.split_once(']') else { continue };
-        if attributes.starts_with('d') {
+        // genisoimage makes no directory of the parent of rr_moved.
+        if attributes.starts_with('d') || name.trim() == ".." {
             continue;
         }
         let number =
