@@ -40,7 +40,7 @@ impl ImageServer {
             IsoType::Minimal | IsoType::Disconnected => Lookup::Unknown,
         };
         match lookup {
-            Lookup::Ready(lease) => Ok(lease),
+            Lookup::Ready(found) => Ok(found.lease),
             Lookup::NotReady(report) => Err(Rejection::not_ready(report, arch)),
             Lookup::Unknown if self.knows(&version, arch) => {
                 Err(Rejection::IsoNotOffered { iso, version, arch })
@@ -52,7 +52,7 @@ impl ImageServer {
     /// Finds the ISO that hosts boot over the network.
     fn find_booted(&self, version: String, arch: Arch) -> Result<Lease, Rejection> {
         match self.catalog.find(&version, arch, ImageKind::Full) {
-            Lookup::Ready(lease) => Ok(lease),
+            Lookup::Ready(found) => Ok(found.lease),
             Lookup::NotReady(report) => Err(Rejection::not_ready(report, arch)),
             Lookup::Unknown if self.knows(&version, arch) => {
                 Err(Rejection::ArtifactsNotOffered { version, arch })

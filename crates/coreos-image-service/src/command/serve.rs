@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource};
-use image_store::{Catalog, ImageStore};
+use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Policy, Surface};
+use image_store::{Catalog, ImageStore, Limits};
 use oci_registry::Registry;
+use provision::origin::{self, Origin};
 use provision::{Provisioner, RetryPolicy};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,7 +30,7 @@ pub(crate) fn serve(settings: ServeSettings) -> anyhow::Result<()> {
 
 async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     let started = Instant::now();
-    let store = ImageStore::open(&settings.data_dir)?;
+    let store = ImageStore::open(&settings.data_dir, Limits::default())?;
     let registry = Registry::new(settings.registry)
         .map_err(|error| InvalidSettings::in_use("REGISTRY_TRUSTED_CA_FILE", &error))?;
     let catalog = Arc::new(Catalog::default());
@@ -42,21 +43,23 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     };
     let provisioner = Arc::new(Provisioner::new(
         registry,
+        Origin::new(origin::Config::default())?,
         store,
         Arc::clone(&catalog),
         RetryPolicy::default(),
         settings.concurrent_downloads.get().into(),
     ));
-    let server = ImageServer::new(catalog, infra_envs, prometheus::Registry::new(), started)?;
+    let registry = prometheus::Registry::new();
+    let server = Arc::new(ImageServer::new(catalog, infra_envs, registry, started, Policy::default())?);
     let listener = listen(settings.listen_address, settings.listen_port).await?;
     tracing::info!(listen.address = %listener.local_addr()?, "listening");
 
     // Before the first request is answered, so that none is told "unknown" or "not ready" without need.
-    let mut provisioning = provisioner.announce(settings.releases);
+    let mut provisioning = provisioner.announce(Vec::new(), settings.releases);
     provisioning.serve_known().await;
     let provisioning = tokio::spawn(provisioning.run());
     let mut stop = Stop::new()?;
-    image_server::serve(listener, server.into_router(), async move {
+    image_server::serve(listener, server.router(Surface::Everything), None, async move {
         stop.signalled().await;
         tracing::info!("stopping: no new connections, running downloads go on; a second signal ends them");
         provisioning.abort();
