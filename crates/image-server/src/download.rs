@@ -4,13 +4,13 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use coreos_names::{Arch, ImageKind};
 use image_store::{Lease, Lookup};
-use live_iso::{Artifact, Customization, KernelArguments};
+use live_iso::{Artifact, Customization, KernelArguments, Ramdisk};
 
 use crate::ImageServer;
-use crate::infra_env::{Credentials, InfraEnvId};
+use crate::infra_env::{Credentials, InfraEnv, InfraEnvId, Purpose};
 use crate::rejection::Rejection;
-use crate::request::{BootArtifact, ImageRequest, IsoType, Wanted};
-use crate::respond::Representation;
+use crate::request::{BootArtifact, ImageRequest, IsoType, NetworkBootFile, Wanted};
+use crate::respond::{BINARY, Representation, TEXT};
 
 impl ImageServer {
     /// Answers a request that was understood.
@@ -23,9 +23,21 @@ impl ImageServer {
         let representation = match wanted {
             Wanted::Iso { iso, infra_env, credentials } => {
                 let lease = self.find_iso(iso, version, arch)?;
-                self.discovery_iso(lease, infra_env, &credentials).await?
+                self.discovery_iso(lease, iso, infra_env, &credentials).await?
             }
-            Wanted::BootArtifact(artifact) => boot_artifact(self.find_booted(version, arch)?, artifact)?,
+            Wanted::NetworkBoot { file, infra_env, credentials } => {
+                let lease = self.find_booted(version, arch, Rejection::unknown_initrd_version)?;
+                self.network_boot(lease, file, infra_env, &credentials).await?
+            }
+            Wanted::BootArtifact(BootArtifact::InsFile)
+                if arch != Arch::S390x && self.knows(&version, arch) =>
+            {
+                return Err(Rejection::InsFileOfOtherArch(arch));
+            }
+            Wanted::BootArtifact(artifact) => boot_artifact(
+                self.find_booted(version, arch, Rejection::unknown_artifact_version)?,
+                artifact,
+            )?,
             Wanted::UnknownArtifact { path } if self.knows(&version, arch) => {
                 return Err(Rejection::UnknownArtifact { path });
             }
@@ -37,7 +49,8 @@ impl ImageServer {
     fn find_iso(&self, iso: IsoType, version: String, arch: Arch) -> Result<Lease, Rejection> {
         let lookup = match iso {
             IsoType::Full => self.catalog.find(&version, arch, ImageKind::Full),
-            IsoType::Minimal | IsoType::Disconnected => Lookup::Unknown,
+            IsoType::Disconnected => self.catalog.find(&version, arch, ImageKind::Disconnected),
+            IsoType::Minimal => Lookup::Unknown,
         };
         match lookup {
             Lookup::Ready(lease) => Ok(lease),
@@ -50,14 +63,19 @@ impl ImageServer {
     }
 
     /// Finds the ISO that hosts boot over the network.
-    fn find_booted(&self, version: String, arch: Arch) -> Result<Lease, Rejection> {
+    fn find_booted(
+        &self,
+        version: String,
+        arch: Arch,
+        unknown: fn(String, Arch) -> Rejection,
+    ) -> Result<Lease, Rejection> {
         match self.catalog.find(&version, arch, ImageKind::Full) {
             Lookup::Ready(lease) => Ok(lease),
             Lookup::NotReady(report) => Err(Rejection::not_ready(report, arch)),
             Lookup::Unknown if self.knows(&version, arch) => {
                 Err(Rejection::ArtifactsNotOffered { version, arch })
             }
-            Lookup::Unknown => Err(Rejection::unknown_artifact_version(version, arch)),
+            Lookup::Unknown => Err(unknown(version, arch)),
         }
     }
 
@@ -71,30 +89,61 @@ impl ImageServer {
     async fn discovery_iso(
         &self,
         lease: Lease,
+        iso: IsoType,
         id: InfraEnvId,
         credentials: &Credentials,
     ) -> Result<Representation, Rejection> {
-        let infra_env = self.infra_envs.infra_env(id, credentials).await?;
-        let customization = Customization {
+        let infra_env = self.infra_envs.infra_env(id, iso.purpose(), credentials).await?;
+        let last_modified = infra_env.last_modified;
+        let customization = self.customization(infra_env).await?;
+        let arch = lease.key().arch;
+        let plan = lease.layout().plan(Artifact::FullIso, &customization);
+        let plan = plan.map_err(|error| Rejection::of_plan(error, arch))?;
+        let file_name = match iso {
+            IsoType::Full | IsoType::Minimal => format!("{id}-discovery.iso"),
+            IsoType::Disconnected => format!("agent-ove.{arch}.iso"),
+        };
+        Ok(Representation { lease, plan, file_name, content_type: BINARY, last_modified })
+    }
+
+    async fn network_boot(
+        &self,
+        lease: Lease,
+        file: NetworkBootFile,
+        id: InfraEnvId,
+        credentials: &Credentials,
+    ) -> Result<Representation, Rejection> {
+        let (artifact, extension) = match file {
+            NetworkBootFile::Initrd => (Artifact::Initrd, "img"),
+            NetworkBootFile::InitrdAddrSize => (Artifact::InitrdAddrSize, "addrsize"),
+        };
+        // Nobody needs to be asked if the image has no such file.
+        lease.layout().plan(artifact, &Customization::default())?;
+        let infra_env = self.infra_envs.infra_env(id, Purpose::NetworkBoot, credentials).await;
+        let infra_env = infra_env.map_err(Rejection::InfraEnvOfInitrd)?;
+        let last_modified = infra_env.last_modified;
+        let plan = lease.layout().plan(artifact, &self.customization(infra_env).await?)?;
+        let file_name = format!("{id}-initrd.{extension}");
+        Ok(Representation { lease, plan, file_name, content_type: BINARY, last_modified })
+    }
+
+    async fn customization(&self, infra_env: InfraEnv) -> Result<Customization, Rejection> {
+        Ok(Customization {
             ignition: Some(self.ignition_archives.archive(infra_env.ignition).await?),
             kernel_arguments: infra_env.kernel_arguments.map(KernelArguments::new).transpose()?,
-            ..Customization::default()
-        };
-        let plan = lease
-            .layout()
-            .plan(Artifact::FullIso, &customization)
-            .map_err(|error| Rejection::of_plan(error, lease.key().arch))?;
-        let file_name = format!("{id}-discovery.iso");
-        Ok(Representation { lease, plan, file_name, last_modified: infra_env.last_modified })
+            ramdisk: infra_env.ramdisk.map(Ramdisk::new),
+            nmstate_len: None,
+        })
     }
 }
 
 fn boot_artifact(lease: Lease, artifact: BootArtifact) -> Result<Representation, Rejection> {
-    let (artifact, file_name) = match artifact {
-        BootArtifact::Kernel => (Artifact::Kernel, "vmlinuz"),
-        BootArtifact::Rootfs => (Artifact::Rootfs, "rootfs.img"),
+    let (artifact, file_name, content_type) = match artifact {
+        BootArtifact::Kernel => (Artifact::Kernel, "vmlinuz", BINARY),
+        BootArtifact::Rootfs => (Artifact::Rootfs, "rootfs.img", BINARY),
+        BootArtifact::InsFile => (Artifact::InsFile, "generic.ins", TEXT),
     };
     let plan = lease.layout().plan(artifact, &Customization::default())?;
     let last_modified = lease.layout().created();
-    Ok(Representation { lease, plan, file_name: file_name.to_owned(), last_modified })
+    Ok(Representation { lease, plan, file_name: file_name.to_owned(), content_type, last_modified })
 }

@@ -31,7 +31,8 @@ use metrics::Metrics;
 
 pub use infra_env::{
     AssistedService, Credentials, InfraEnv, InfraEnvDirectory, InfraEnvError, InfraEnvId, InfraEnvSource,
-    InvalidAssistedService, InvalidInfraEnvId, InvalidKernelArguments, SecretHeader, UnexpectedJson,
+    InvalidAssistedService, InvalidInfraEnvId, InvalidKernelArguments, Part, Purpose, SecretHeader,
+    UnexpectedJson,
 };
 pub use serve::serve;
 

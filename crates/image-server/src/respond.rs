@@ -28,6 +28,12 @@ use range::Requested;
 /// The last second that a date in HTTP can name, in the year 9999.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
+/// Bytes that only programs understand.
+pub(crate) const BINARY: &str = "application/octet-stream";
+
+/// Text, from us and from an image.
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+
 /// Something that is served.
 #[derive(Debug)]
 pub(crate) struct Representation {
@@ -35,13 +41,14 @@ pub(crate) struct Representation {
     pub(crate) plan: Plan,
     /// The name under which a browser keeps it; plain ASCII.
     pub(crate) file_name: String,
+    pub(crate) content_type: &'static str,
     pub(crate) last_modified: Option<SystemTime>,
 }
 
 impl Representation {
     /// Answers with all of it, some of it, or none because the client has it or wants another version.
     pub(crate) fn respond(self, request: &Parts) -> Response {
-        let Self { lease, plan, file_name, last_modified } = self;
+        let Self { lease, plan, file_name, content_type, last_modified } = self;
         let validators = Validators {
             entity_tag: EntityTag::of(lease.sha256(), &plan),
             last_modified: last_modified.and_then(http_date),
@@ -56,11 +63,12 @@ impl Representation {
                     Requested::Whole
                 };
                 match range {
-                    Requested::Whole => content(StatusCode::OK, lease, plan, &validators),
+                    Requested::Whole => content(StatusCode::OK, content_type, lease, plan, &validators),
                     Requested::Part(part) => {
                         let content_range = format!("bytes {}-{}/{}", part.start, part.end - 1, plan.len());
                         let part = plan.slice(part);
-                        let mut response = content(StatusCode::PARTIAL_CONTENT, lease, part, &validators);
+                        let code = StatusCode::PARTIAL_CONTENT;
+                        let mut response = content(code, content_type, lease, part, &validators);
                         response.headers_mut().insert(CONTENT_RANGE, ascii(&content_range));
                         response
                     }
@@ -74,14 +82,20 @@ impl Representation {
     }
 }
 
-fn content(code: StatusCode, lease: Lease, plan: Plan, validators: &Validators) -> Response {
+fn content(
+    code: StatusCode,
+    content_type: &'static str,
+    lease: Lease,
+    plan: Plan,
+    validators: &Validators,
+) -> Response {
     let len = plan.len();
     let mut response = status(code, Body::new(PlanBody::new(lease, plan)));
     let headers = response.headers_mut();
     validators.write(headers);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CONTENT_LENGTH, len.into());
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -97,7 +111,7 @@ fn unsatisfiable(len: u64) -> Response {
     let mut response = status(StatusCode::RANGE_NOT_SATISFIABLE, "invalid range: failed to overlap\n".into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_RANGE, ascii(&format!("bytes */{len}")));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -23,8 +23,12 @@ const BY_TOKEN: &str = "/bytoken/{token}/{version}/{arch}/{file}";
 const BY_API_KEY: &str = "/byapikey/{token}/{version}/{arch}/{file}";
 const LONG: &str = "/images/{infra_env}";
 
+const INITRD: &str = "/images/{infra_env}/pxe-initrd";
+const INITRD_ADDR_SIZE: &str = "/images/{infra_env}/s390x-initrd-addrsize";
+
 const KERNEL: &str = "/boot-artifacts/kernel";
 const ROOTFS: &str = "/boot-artifacts/rootfs";
+const INS_FILE: &str = "/boot-artifacts/ins-file";
 const NO_ARTIFACT: &str = "/boot-artifacts/";
 const OTHER_ARTIFACT: &str = "/boot-artifacts/{*artifact}";
 
@@ -41,8 +45,11 @@ pub(crate) fn router(server: ImageServer) -> Router {
         .route(BY_API_KEY, download(ImageRequest::by_api_key))
         .route(LONG, download(ImageRequest::long))
         // Hosts that boot over the network, or have booted a minimal ISO.
+        .route(INITRD, download(ImageRequest::initrd))
+        .route(INITRD_ADDR_SIZE, download(ImageRequest::initrd_addr_size))
         .route(KERNEL, download(ImageRequest::boot_artifact))
         .route(ROOTFS, download(ImageRequest::boot_artifact))
+        .route(INS_FILE, download(ImageRequest::boot_artifact))
         .route(NO_ARTIFACT, download(ImageRequest::boot_artifact))
         .route(OTHER_ARTIFACT, download(ImageRequest::boot_artifact))
         // Probes, deployment scripts, Prometheus.
@@ -62,8 +69,11 @@ pub(crate) fn metrics_label(route: &str) -> Option<&'static str> {
         BY_TOKEN => Some("/bytoken/:token"),
         BY_API_KEY => Some("/byapikey/:token"),
         LONG => Some("/images/:imageID"),
+        INITRD => Some("/images/:imageID/pxe-initrd"),
+        INITRD_ADDR_SIZE => Some("/images/:imageID/s390x-initrd-addrsize"),
         KERNEL => Some(KERNEL),
         ROOTFS => Some(ROOTFS),
+        INS_FILE => Some(INS_FILE),
         NO_ARTIFACT | OTHER_ARTIFACT => Some("/boot-artifacts/:artifact"),
         _ => None,
     }

@@ -9,6 +9,7 @@ mod document;
 mod health;
 mod logs;
 mod metrics;
+mod network_boot;
 mod preconditions;
 mod ranges;
 mod routes;

@@ -95,8 +95,11 @@ async fn a_path_with_a_slash_too_many_is_redirected_to_the_clean_one() {
 async fn only_get_and_head_are_allowed() {
     let site = Site::start().await;
     let long = format!("/images/{ID}?version=4.18&type=full-iso");
-    let paths = [FULL_ISO, &long, "/boot-artifacts/kernel?version=4.18", "/health", "/live", "/metrics"];
-    for path in paths {
+    let initrd = format!("/images/{ID}/pxe-initrd?version=4.18");
+    let addr_size = format!("/images/{ID}/s390x-initrd-addrsize?version=4.18");
+    let artifacts = ["/boot-artifacts/kernel?version=4.18", "/boot-artifacts/ins-file?version=4.18"];
+    let paths = [FULL_ISO, &long, &initrd, &addr_size, "/health", "/live", "/metrics"];
+    for path in paths.into_iter().chain(artifacts) {
         for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"] {
             let answer = site.request(Method::from_bytes(method.as_bytes()).unwrap(), path, &[]).await;
             answer.assert_empty(405);
@@ -153,7 +156,8 @@ async fn an_image_that_is_not_ready_is_announced_with_its_state() {
         ),
     ] {
         site.catalog.set_state(entry, state);
-        for path in [FULL_ISO, "/boot-artifacts/rootfs?version=4.18"] {
+        let initrd = format!("/images/{ID}/pxe-initrd?version=4.18");
+        for path in [FULL_ISO, "/boot-artifacts/rootfs?version=4.18", &initrd] {
             let answer = site.get(path).await;
             answer.assert_trouble(503, &format!("the image for OpenShift 4.18 x86_64 {text}"));
             assert_eq!(answer.header("retry-after"), Some(retry_after));

@@ -37,6 +37,10 @@ pub(crate) const FULL_ISO: &str = "/byid/0a5b1d7e-8f3c-4a52-9d36-2f1c64a8e001/4.
 pub(crate) static X86_64: LazyLock<Published> =
     LazyLock::new(|| Published::of(fixture(Arch::X86_64), Arch::X86_64));
 
+/// The fixture for aarch64, as a published image.
+pub(crate) static ARM64: LazyLock<Published> =
+    LazyLock::new(|| Published::of(fixture(Arch::Arm64), Arch::Arm64));
+
 /// The fixture for s390x, as a published image.
 pub(crate) static S390X: LazyLock<Published> =
     LazyLock::new(|| Published::of(fixture(Arch::S390x), Arch::S390x));
@@ -58,11 +62,16 @@ impl Published {
 
     /// Publishes an ISO in `data_dir`.
     pub(crate) fn publish(data_dir: &Path, iso: Bytes, arch: Arch) -> Self {
+        Self::publish_as(data_dir, iso, arch, ImageKind::Full)
+    }
+
+    /// Publishes an ISO of any kind in `data_dir`.
+    pub(crate) fn publish_as(data_dir: &Path, iso: Bytes, arch: Arch, kind: ImageKind) -> Self {
         let store = ImageStore::open(data_dir).unwrap();
         let mut staging = store.stage().unwrap();
         staging.write_all(&iso).unwrap();
         let sha256 = Sha256::new(sha2::Sha256::digest(&iso));
-        let key = ImageKey { os_build: OS_BUILD.parse().unwrap(), arch, kind: ImageKind::Full };
+        let key = ImageKey { os_build: OS_BUILD.parse().unwrap(), arch, kind };
         let path = data_dir.join(key.file_name());
         Self { iso, lease: staging.seal(sha256).unwrap().publish(key).unwrap(), path }
     }
@@ -81,6 +90,19 @@ pub(crate) fn ignition_config(iso: &[u8]) -> Option<Bytes> {
     let config = files.pop();
     assert!(files.is_empty() && config.as_ref().is_none_or(|file| file.name == "config.ign"));
     config.map(|file| file.content)
+}
+
+/// An ISO without the file of these names, in ISO 9660 and beyond.
+pub(crate) fn with_renamed(iso: &[u8], name: &str, long_name: &str) -> Bytes {
+    let mut iso = iso.to_vec();
+    let directories = iso.len().min(200 * 2048);
+    let wide = |name: &str| name.bytes().flat_map(|byte| [0, byte]).collect::<Vec<u8>>();
+    for name in [name.as_bytes(), long_name.as_bytes(), &wide(long_name)] {
+        while let Some(at) = iso[..directories].windows(name.len()).position(|found| found == name) {
+            iso[at + name.len() - 1] = b'_';
+        }
+    }
+    iso.into()
 }
 
 /// What `make fixtures` has built.
