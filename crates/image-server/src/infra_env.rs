@@ -8,6 +8,7 @@ mod credentials;
 mod directory;
 mod kernel_arguments;
 mod purpose;
+mod reusing;
 
 use std::error::Error;
 use std::fmt;
@@ -27,6 +28,7 @@ pub use credentials::{Credentials, SecretHeader};
 pub use directory::InfraEnvDirectory;
 pub use kernel_arguments::InvalidKernelArguments;
 pub use purpose::Purpose;
+pub use reusing::Reusing;
 
 /// The largest Ignition config that is read from a source. Compressed it must fit into 256 KiB, so this is generous.
 const MAX_IGNITION: u64 = 8 * 1024 * 1024;
@@ -194,7 +196,25 @@ impl From<serde_json::Error> for UnexpectedJson {
 
 #[cfg(test)]
 mod tests {
-    use super::InfraEnvId;
+    use bytes::Bytes;
+
+    use super::{InfraEnv, InfraEnvId};
+
+    #[test]
+    fn nothing_of_an_infra_env_is_printable() {
+        let secret = Bytes::from_static(b"hunter2");
+        let infra_env = InfraEnv {
+            ignition: secret.clone(),
+            last_modified: None,
+            kernel_arguments: Some(vec!["password=hunter2".to_owned()]),
+            ramdisk: Some(secret.clone()),
+        };
+        let printed = format!("{infra_env:?}");
+        assert!(
+            !printed.contains("hunter2") && !printed.contains(&format!("{:?}", &secret[..])),
+            "{printed}"
+        );
+    }
 
     #[test]
     fn an_id_is_a_uuid_in_its_usual_form() {

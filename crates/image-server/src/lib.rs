@@ -31,7 +31,7 @@ use metrics::Metrics;
 
 pub use infra_env::{
     AssistedService, Credentials, InfraEnv, InfraEnvDirectory, InfraEnvError, InfraEnvId, InfraEnvSource,
-    InvalidAssistedService, InvalidInfraEnvId, InvalidKernelArguments, Part, Purpose, SecretHeader,
+    InvalidAssistedService, InvalidInfraEnvId, InvalidKernelArguments, Part, Purpose, Reusing, SecretHeader,
     UnexpectedJson,
 };
 pub use serve::serve;

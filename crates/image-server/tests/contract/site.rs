@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coreos_names::{Arch, ImageKind, Sha256};
-use image_server::{AssistedService, ImageServer, InfraEnvSource};
+use image_server::{AssistedService, ImageServer, InfraEnvSource, Reusing};
 use image_store::{Catalog, DesiredImage, EntryId, ImageKey, ImageState, ImageStore, Lease};
 use live_iso::Extent;
 use prometheus::Registry;
@@ -162,6 +162,14 @@ impl Site {
     /// Serves 4.18 for x86_64 with other infra-envs.
     pub(crate) async fn with_infra_envs(source: Arc<dyn InfraEnvSource>) -> Self {
         Self::run(catalog(), FakeAssistedService::start().await, source, Instant::now()).await
+    }
+
+    /// Serves 4.18 for x86_64 with a fake assisted-service behind whose answers are used for so long.
+    pub(crate) async fn reusing(lifetime: Duration) -> Self {
+        install_crypto_provider();
+        let upstream = FakeAssistedService::start().await;
+        let source = AssistedService::new(upstream.url(), None, Duration::from_secs(20)).unwrap();
+        Self::run(catalog(), upstream, Arc::new(Reusing::new(source, lifetime)), Instant::now()).await
     }
 
     /// Serves 4.18 for x86_64 with a fake assisted-service behind that is given little time.
