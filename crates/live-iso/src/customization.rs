@@ -76,7 +76,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Ignition => "an Ignition config",
             Self::KernelArguments => "kernel arguments",
@@ -113,7 +113,9 @@ impl Layout {
         let mut plan = Plan::base(Extent { offset: 0, len: self.size() });
         if customization.ignition.is_some() || customization.ramdisk.is_some() {
             let area = self.ignition_area().ok_or(PlanError::NoIgnitionArea)?.extent();
-            plan = plan.overlay(area.offset, ignition_area(area.len, customization)?)?;
+            let segments =
+                ignition_area(area.len, customization.ignition.as_ref(), customization.ramdisk.as_ref())?;
+            plan = plan.overlay(area.offset, segments)?;
         }
         if let Some(arguments) = &customization.kernel_arguments {
             for area in self.kernel_argument_areas().ok_or(PlanError::NoKernelArgumentArea)?.areas() {
@@ -125,10 +127,14 @@ impl Layout {
 }
 
 /// The whole Ignition area. The kernel unpacks it as any number of archives, so a ramdisk can follow the config.
-fn ignition_area(area: u64, customization: &Customization) -> Result<[Segment; 3], PlanError> {
+pub(crate) fn ignition_area(
+    area: u64,
+    ignition: Option<&IgnitionArchive>,
+    ramdisk: Option<&Ramdisk>,
+) -> Result<[Segment; 3], PlanError> {
     let bytes = |bytes: Option<&Bytes>| Segment::Bytes(bytes.cloned().unwrap_or_default());
-    let ignition = bytes(customization.ignition.as_ref().map(IgnitionArchive::as_bytes));
-    let ramdisk = bytes(customization.ramdisk.as_ref().map(Ramdisk::as_bytes));
+    let ignition = bytes(ignition.map(IgnitionArchive::as_bytes));
+    let ramdisk = bytes(ramdisk.map(Ramdisk::as_bytes));
     let too_large = PlanError::IgnitionTooLarge { len: ignition.len(), area };
     let room = area.checked_sub(ignition.len()).ok_or(too_large)?;
     let too_large = PlanError::RamdiskTooLarge { len: ramdisk.len(), room };

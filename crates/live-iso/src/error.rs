@@ -211,6 +211,28 @@ pub enum PlanError {
         /// What was asked for.
         artifact: &'static str,
     },
+    /// No minimal image can be made of the ISO.
+    #[error("no minimal ISO can be made of this image: {reason}")]
+    NoMinimalIso {
+        /// What is missing, or too much.
+        reason: String,
+    },
+    /// The URL of the root file system cannot be written into the configuration of a boot loader.
+    #[error("the URL of the root file system is unusable: {problem}")]
+    InvalidRootfsUrl {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The URL of the root file system does not fit into the ISO.
+    #[error(
+        "the URL of the root file system is too long: it has {len} bytes, but this image has room for {room}"
+    )]
+    RootfsUrlTooLong {
+        /// The length of the URL.
+        len: usize,
+        /// The longest that fits.
+        room: usize,
+    },
     /// An overlay reaches beyond the end of what it is laid on.
     #[error("an overlay of {len} bytes at {offset} reaches beyond the end at {end}")]
     OverlayBeyondEnd {
@@ -244,6 +266,9 @@ impl PlanError {
             | Self::NoKernelArgumentArea
             | Self::NotCustomizable { .. }
             | Self::NoSuchArtifact { .. }
+            | Self::NoMinimalIso { .. }
+            | Self::InvalidRootfsUrl { .. }
+            | Self::RootfsUrlTooLong { .. }
             | Self::OverlayBeyondEnd { .. }
             | Self::OverlappingOverlays { .. } => false,
         }

@@ -8,14 +8,17 @@ mod ignition_area;
 mod kernel_argument_areas;
 mod metadata;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::initrd::InitrdAddress;
+use crate::minimal::Original;
 use crate::read_at::Source;
 use crate::{Error, Extent, ReadAt, Volume};
 
 pub use distribution::Distribution;
 pub use ignition_area::{IgnitionArea, IgnitionAreaSource};
+pub(crate) use kernel_argument_areas::SIZE_MAX as KERNEL_ARGUMENT_AREA_MAX;
 pub use kernel_argument_areas::{KernelArgumentArea, KernelArgumentAreas};
 
 const KERNEL: &str = "images/pxeboot/vmlinuz";
@@ -40,6 +43,7 @@ pub struct Layout {
     ins_file: Option<Extent>,
     ignition_area: Option<IgnitionArea>,
     kernel_argument_areas: Option<KernelArgumentAreas>,
+    original: Result<Arc<Original>, Arc<str>>,
 }
 
 impl Layout {
@@ -73,6 +77,7 @@ impl Layout {
             ins_file: optional(INS_FILE)?,
             ignition_area: IgnitionArea::find(&source, &volume)?,
             kernel_argument_areas: KernelArgumentAreas::find(&source, &volume)?,
+            original: Original::read(&source, &volume)?,
         };
         layout.refuse_overlapping_areas()?;
         Ok(layout)
@@ -151,6 +156,11 @@ impl Layout {
 
     pub(crate) fn initrd_address(&self) -> Option<InitrdAddress> {
         self.initrd_address
+    }
+
+    /// What a minimal image is made from, or why there can be none.
+    pub(crate) fn original(&self) -> Result<&Original, &str> {
+        self.original.as_deref().map_err(|reason| &**reason)
     }
 
     /// Where an Ignition config can be embedded. None on s390x images before 2023.

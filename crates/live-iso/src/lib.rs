@@ -28,6 +28,7 @@ mod initramfs;
 mod initrd;
 mod kargs;
 mod layout;
+mod minimal;
 mod plan;
 mod ramdisk;
 mod read_at;
@@ -44,6 +45,7 @@ pub use layout::{
     Distribution, Generation, IgnitionArea, IgnitionAreaSource, KernelArgumentArea, KernelArgumentAreas,
     Layout,
 };
+pub use minimal::{MinimalIso, RootfsUrl};
 pub use plan::{Plan, Segment};
 pub use ramdisk::Ramdisk;
 pub use read_at::ReadAt;

@@ -13,6 +13,7 @@
 mod date;
 mod descriptor;
 mod field;
+mod head;
 mod iso_name;
 mod record;
 mod rock_ridge;
@@ -24,6 +25,7 @@ use crate::read_at::Source;
 use crate::{Error, Extent, ReadAt};
 
 use descriptor::Descriptors;
+pub(crate) use head::{Edits, Head, NewFile, Rewritten};
 use tree::Tree;
 
 /// The unit of all locations and of directories.

@@ -18,7 +18,7 @@ use crate::read_at::Source;
 use crate::{Error, Extent, KernelArguments, PlanError, ReadAt, Volume};
 
 /// The longest command line that the kernel takes on x86_64 and aarch64; no image has more on s390x.
-const SIZE_MAX: u64 = 2048;
+pub(crate) const SIZE_MAX: u64 = 2048;
 /// Real images have one or two.
 const AREAS_MAX: usize = 8;
 
@@ -154,6 +154,25 @@ impl KernelArgumentArea {
             return Err(bad_area(&self.path, "it holds more than one line"));
         }
         Ok(text.to_owned())
+    }
+
+    /// The arguments in it, with the white space around them.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The area of another image.
+    pub(crate) fn moved(&self, extent: Extent, text: String) -> Self {
+        Self { extent, text, ..self.clone() }
+    }
+
+    /// The whole area with such arguments in it, unless they do not fit.
+    pub(crate) fn filled(&self, text: &str, size: u64) -> Option<Bytes> {
+        let size = usize::try_from(size).ok().filter(|size| text.len() < *size)?;
+        let mut bytes = text.as_bytes().to_vec();
+        bytes.push(self.end);
+        bytes.resize(size, self.pad);
+        Some(bytes.into())
     }
 
     /// The whole area, with `arguments` behind those that are in it.

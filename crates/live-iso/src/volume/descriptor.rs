@@ -8,15 +8,24 @@ use crate::read_at::Source;
 use crate::{Error, Extent, ReadAt};
 
 /// The first 16 blocks, the system area, belong to boot code and partition tables.
-const FIRST_DESCRIPTOR: u64 = 16;
+pub(super) const FIRST_DESCRIPTOR: u64 = 16;
 /// Real volumes have four or five.
-const DESCRIPTORS_MAX: u64 = 64;
+pub(super) const DESCRIPTORS_MAX: u64 = 64;
 
 const IDENTIFIER: &[u8] = b"CD001";
 const BOOT_RECORD: u8 = 0;
 const PRIMARY: u8 = 1;
 const TERMINATOR: u8 = 255;
 const EL_TORITO: &[u8] = b"EL TORITO SPECIFICATION";
+
+pub(super) fn is_descriptor(block: &[u8]) -> bool {
+    block.get(1..6) == Some(IDENTIFIER)
+}
+
+/// Whether a boot record says where an El Torito boot catalog is.
+pub(super) fn is_el_torito(boot_record: &[u8]) -> bool {
+    boot_record.get(7..30) == Some(EL_TORITO)
+}
 
 /// What the descriptors of a volume say.
 #[derive(Debug)]
@@ -39,11 +48,11 @@ impl Descriptors {
                 return Err(Error::NotIso9660);
             }
             let block = source.read(format_args!("volume descriptor {number}"), extent, BLOCK)?;
-            if block.get(1..6) != Some(IDENTIFIER) {
+            if !is_descriptor(&block) {
                 break;
             }
             match block.first().copied() {
-                Some(BOOT_RECORD) => has_boot_catalog |= block.get(7..30) == Some(EL_TORITO),
+                Some(BOOT_RECORD) => has_boot_catalog |= is_el_torito(&block),
                 Some(PRIMARY) if primary.is_none() => primary = Some(Self::parse_primary(&block)?),
                 Some(TERMINATOR) => break,
                 _ => {}

@@ -15,3 +15,8 @@ pub(super) fn text(bytes: &[u8], at: usize, len: usize) -> Option<String> {
     let field = bytes.get(at..)?.get(..len)?;
     Some(String::from_utf8_lossy(field).trim_end_matches([' ', '\0']).to_owned())
 }
+
+/// The little-endian `u64` at `at`.
+pub(super) fn u64_le(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
+}

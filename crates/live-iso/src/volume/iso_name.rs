@@ -36,9 +36,21 @@ fn cut(name: &str) -> String {
     cut
 }
 
+/// Names at level 1 for a file, best first: as [`cut`], then with numbers in place of the last letters.
+pub(super) fn candidates(name: &str) -> impl Iterator<Item = String> {
+    let first = cut(name);
+    let (base, extension) = first.split_once('.').unwrap_or((&first, ""));
+    let (base, extension) = (base.to_owned(), extension.to_owned());
+    let numbered = (0..1000).map(move |number| {
+        let base: String = base.chars().take(5).collect();
+        format!("{base}{number:03}.{extension}")
+    });
+    std::iter::once(first).chain(numbered)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{cut, matches, without_version};
+    use super::{candidates, cut, matches, without_version};
 
     /// As `genisoimage -o OUT.iso .` and `isoinfo -f` show them.
     #[test]
@@ -57,6 +69,13 @@ mod tests {
         ] {
             assert_eq!(cut(name), expected);
         }
+    }
+
+    #[test]
+    fn a_name_that_is_taken_gets_a_number() {
+        let first: Vec<_> = candidates("assisted_installer_custom.img").take(3).collect();
+        assert_eq!(first, ["ASSISTED.IMG", "ASSIS000.IMG", "ASSIS001.IMG"]);
+        assert_eq!(candidates("nmstate.img").nth(1).unwrap(), "NMSTA000.IMG");
     }
 
     #[test]

@@ -19,9 +19,13 @@ const MORE_EXTENTS: u8 = 0x80;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record<'a> {
+    /// The record as it is.
+    pub(super) bytes: &'a [u8],
     /// The ISO 9660 name, such as `KARGS.JSO;1`.
     pub(super) identifier: &'a [u8],
     pub(super) system_use: &'a [u8],
+    /// Where its extended attributes begin, or itself when it has none.
+    block: u64,
     extent: Extent,
     flags: u8,
     interleaved: bool,
@@ -36,8 +40,10 @@ impl<'a> Record<'a> {
         let (identifier, rest) = bytes.get(33..)?.split_at_checked(usize::from(*bytes.get(32)?))?;
         let padding = usize::from(identifier.len().is_multiple_of(2));
         Some(Self {
+            bytes,
             identifier,
             system_use: rest.get(padding..).unwrap_or_default(),
+            block,
             extent: Extent {
                 offset: (block + attribute_blocks) * BLOCK,
                 len: u64::from(field::u32_le(bytes, 10)?),
@@ -49,6 +55,10 @@ impl<'a> Record<'a> {
 
     pub(super) fn extent(&self) -> Extent {
         self.extent
+    }
+
+    pub(super) fn block(&self) -> u64 {
+        self.block
     }
 
     pub(super) fn is_directory(&self) -> bool {

@@ -65,7 +65,7 @@ fn scan(mut area: &[u8], name: &mut Vec<u8>) -> Option<Extent> {
     continuation
 }
 
-fn continued_at(entry: &[u8]) -> Option<Extent> {
+pub(super) fn continued_at(entry: &[u8]) -> Option<Extent> {
     let block = u64::from(field::u32_le(entry, 4)?);
     let offset = u64::from(field::u32_le(entry, 12)?);
     Some(Extent { offset: block * BLOCK + offset, len: u64::from(field::u32_le(entry, 20)?) })

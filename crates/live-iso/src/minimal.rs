@@ -1,0 +1,330 @@
+//! The minimal image: the ISO without its root file system, which it fetches from a URL when it boots.
+//!
+//! It is a plan like any other: a new head (see [`Head`](crate::volume::Head)), a few rewritten files, and the ISO's own
+//! bytes. Names, dates, modes, boot entries and partition tables are those of the ISO, so it boots from a CD and from a
+//! disk if the ISO does; and the same ISO, URL and nmstate archive make the same bytes everywhere.
+//!
+//! What changes:
+//! - `images/pxeboot/rootfs.img` and `coreos/miniso.dat` go;
+//! - `images/assisted_installer_custom.img` comes, 1 MiB of zeros with room for a network configuration, and, if wanted,
+//!   `images/nmstate.img`. Boot loaders load both behind the images they already load;
+//! - the kernel arguments lose `coreos.liveiso=` and get `coreos.live.rootfs_url="URL"`, in the configurations of all
+//!   boot loaders, in every area for kernel arguments, and in the default ones in `coreos/kargs.json`;
+//! - the areas for kernel arguments grow by as much, so that an argument which fits into the ISO fits into the minimal
+//!   image. coreos-installer accepts no larger ones than 2048 bytes, so there growth ends.
+//!
+//! On s390x nothing lists initramfs images: kernel, arguments and initramfs are one file, `images/cdboot.img`. There the
+//! arguments are changed within their area, which cannot grow, a network configuration goes behind the Ignition config
+//! into its area, as in the full ISO, and nmstatectl has no place. `*.prm` files, which no boot from the ISO itself reads,
+//! keep naming the volume.
+
+mod arguments;
+mod boot_config;
+mod embed_headers;
+mod original;
+mod rootfs_url;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::customization::{Part, ignition_area};
+use crate::layout::KERNEL_ARGUMENT_AREA_MAX;
+use crate::volume::{Edits, NewFile, Rewritten};
+use crate::{
+    Customization, Error, Extent, KernelArgumentArea, KernelArgumentAreas, Layout, Plan, PlanError, Segment,
+};
+
+use boot_config::Area;
+use original::reason;
+
+pub(crate) use original::Original;
+pub use rootfs_url::RootfsUrl;
+
+const IMAGES: &str = "images";
+const RAMDISK: &str = "assisted_installer_custom.img";
+const RAMDISK_PATH: &str = "/images/assisted_installer_custom.img";
+const NMSTATE: &str = "nmstate.img";
+const NMSTATE_PATH: &str = "/images/nmstate.img";
+
+/// The room for a network configuration.
+const RAMDISK_ROOM: u64 = 1 << 20;
+/// Real archives have 5 MB.
+const NMSTATE_MAX: u64 = 1 << 30;
+
+/// A minimal image, to be customised any number of times.
+#[derive(Clone, Debug)]
+pub struct MinimalIso(Arc<Image>);
+
+#[derive(Debug)]
+struct Image {
+    plan: Plan,
+    ignition_area: Option<Extent>,
+    kernel_argument_areas: Vec<KernelArgumentArea>,
+    /// None where a network configuration has to share the Ignition area.
+    ramdisk: Option<Extent>,
+}
+
+impl Layout {
+    /// The image without its root file system, which it fetches from `rootfs_url`. Nothing is read: it is planned from
+    /// what the layout remembers.
+    ///
+    /// `nmstate_len` is the size in bytes of the nmstate archive, which goes in as `images/nmstate.img` (see
+    /// [`Segment::Nmstate`]); None leaves it out.
+    pub fn minimal(&self, rootfs_url: &RootfsUrl, nmstate_len: Option<u64>) -> Result<MinimalIso, PlanError> {
+        let original =
+            self.original().map_err(|reason| PlanError::NoMinimalIso { reason: reason.to_owned() })?;
+        let image = Draft::new(self, original, rootfs_url)?.finish(nmstate_len)?;
+        Ok(MinimalIso(Arc::new(image)))
+    }
+}
+
+impl MinimalIso {
+    /// Plans the image with what a request wants in it.
+    pub fn plan(&self, customization: &Customization) -> Result<Plan, PlanError> {
+        customization
+            .require_places("minimal ISO", &[Part::Ignition, Part::Ramdisk, Part::KernelArguments])?;
+        let Image { plan, ignition_area: area, kernel_argument_areas, ramdisk: place } = &*self.0;
+        let Customization { ignition, kernel_arguments, ramdisk, .. } = customization;
+        let mut plan = plan.clone();
+        let beside_ignition = ramdisk.as_ref().filter(|_| place.is_none());
+        if ignition.is_some() || beside_ignition.is_some() {
+            let area = area.ok_or(PlanError::NoIgnitionArea)?;
+            plan = plan.overlay(area.offset, ignition_area(area.len, ignition.as_ref(), beside_ignition)?)?;
+        }
+        if let (Some(ramdisk), Some(place)) = (ramdisk, place) {
+            if ramdisk.len() > place.len {
+                return Err(PlanError::RamdiskTooLarge { len: ramdisk.len(), room: place.len });
+            }
+            plan = plan.overlay(place.offset, [Segment::Bytes(ramdisk.as_bytes().clone())])?;
+        }
+        if let Some(arguments) = kernel_arguments {
+            if kernel_argument_areas.is_empty() {
+                return Err(PlanError::NoKernelArgumentArea);
+            }
+            for area in kernel_argument_areas {
+                plan = plan.overlay(area.extent().offset, [Segment::Bytes(area.with(arguments)?)])?;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The size of the image in bytes, whatever it is customised with.
+    pub fn size(&self) -> u64 {
+        self.0.plan.len()
+    }
+}
+
+/// A minimal image in the making.
+struct Draft<'a> {
+    layout: &'a Layout,
+    original: &'a Original,
+    argument: String,
+    url_len: usize,
+    areas: &'a [KernelArgumentArea],
+    /// The new size of each area.
+    size: u64,
+}
+
+/// Where an area is in the new image.
+enum Place {
+    /// In a rewritten configuration, so far into it.
+    Config(Extent, u64),
+    /// In a file that stays.
+    Kept(Extent),
+}
+
+impl<'a> Draft<'a> {
+    fn new(layout: &'a Layout, original: &'a Original, rootfs_url: &RootfsUrl) -> Result<Self, PlanError> {
+        let areas = layout.kernel_argument_areas().map_or(&[][..], KernelArgumentAreas::areas);
+        let mut draft = Self {
+            layout,
+            original,
+            argument: rootfs_url.argument(),
+            url_len: rootfs_url.as_str().len(),
+            areas,
+            size: 0,
+        };
+        draft.size = draft.new_size()?;
+        Ok(draft)
+    }
+
+    fn config_of(&self, area: &KernelArgumentArea) -> Option<&'a boot_config::BootConfig> {
+        let holds = |config: &&boot_config::BootConfig| {
+            let offset = area.extent().offset.checked_sub(config.extent.offset);
+            offset.is_some_and(|offset| config.extent.part(offset, area.extent().len).is_some())
+        };
+        self.original.configs.iter().find(holds)
+    }
+
+    fn default_arguments(&self) -> String {
+        let default = self.layout.kernel_argument_areas().map(KernelArgumentAreas::default_arguments);
+        arguments::edited(default.unwrap_or_default(), &self.argument)
+    }
+
+    /// The size that all areas will have.
+    fn new_size(&self) -> Result<u64, PlanError> {
+        let Some(first) = self.areas.first() else { return Ok(0) };
+        let texts = self.areas.iter().map(|area| arguments::edited(area.text(), &self.argument).len() + 1);
+        let needed = texts.chain([self.default_arguments().len()]).max().unwrap_or(0);
+        let growth =
+            (arguments::edited(first.text(), &self.argument).len()).saturating_sub(first.text().len());
+        let can_grow = self.areas.iter().all(|area| self.config_of(area).is_some());
+        let old = first.extent().len;
+        let size = if can_grow { (old + growth as u64).min(KERNEL_ARGUMENT_AREA_MAX).max(old) } else { old };
+        let missing = (needed as u64).saturating_sub(size);
+        if missing > 0 {
+            let room = self.url_len.saturating_sub(usize::try_from(missing).unwrap_or(usize::MAX));
+            return Err(PlanError::RootfsUrlTooLong { len: self.url_len, room });
+        }
+        Ok(size)
+    }
+
+    fn finish(self, nmstate_len: Option<u64>) -> Result<Image, PlanError> {
+        let impossible = |error: &Error| PlanError::NoMinimalIso { reason: reason(error) };
+        let has_list = !self.original.configs.is_empty();
+        if nmstate_len.is_some_and(|len| !has_list || len > NMSTATE_MAX) {
+            return Err(PlanError::NotCustomizable { artifact: "minimal ISO", part: Part::Nmstate.name() });
+        }
+        let mut edits = Edits {
+            removed: vec![self.layout.rootfs()],
+            directory: IMAGES,
+            sibling: self.layout.ignition_area().map(crate::IgnitionArea::extent),
+            ..Edits::default()
+        };
+        edits.removed.extend(self.original.packed_minimal_iso);
+        let mut images = Vec::new();
+        if has_list {
+            edits.added.push(NewFile { name: RAMDISK, content: Segment::Zeros(RAMDISK_ROOM) });
+            images.push(RAMDISK_PATH);
+        }
+        if let Some(len) = nmstate_len {
+            edits.added.push(NewFile { name: NMSTATE, content: Segment::Nmstate(Extent { offset: 0, len }) });
+            images.push(NMSTATE_PATH);
+        }
+        let places = self.edit_arguments(&mut edits, &images).map_err(|error| impossible(&error))?;
+        let rewritten = self.original.head.rewrite(&edits).map_err(|error| impossible(&error))?;
+        self.image(rewritten, &places, has_list).map_err(|error| impossible(&error))?
+    }
+
+    /// Edits all that holds kernel arguments, and says where each area will be.
+    fn edit_arguments(&self, edits: &mut Edits, images: &[&str]) -> Result<Vec<Place>, Error> {
+        let mut places: Vec<Option<Place>> = self.areas.iter().map(|_| None).collect();
+        for config in &self.original.configs {
+            let mut numbers = Vec::new();
+            let mut areas = Vec::new();
+            for (number, area) in self.areas.iter().enumerate() {
+                if self.config_of(area).is_some_and(|other| std::ptr::eq(other, config)) {
+                    numbers.push(number);
+                    areas.push(self.area_in(config, area)?);
+                }
+            }
+            let edited = config.edited(&self.argument, &areas, images)?;
+            for (number, offset) in numbers.into_iter().zip(edited.areas) {
+                if let Some(place) = places.get_mut(number) {
+                    *place = Some(Place::Config(config.extent, offset));
+                }
+            }
+            edits.replaced.push((config.extent, edited.text.into()));
+        }
+        let mut all = Vec::new();
+        for (area, place) in self.areas.iter().zip(places) {
+            if place.is_none() {
+                edits.patched.push((area.extent().offset, self.filled(area)?));
+            }
+            all.push(place.unwrap_or(Place::Kept(area.extent())));
+        }
+        if edits.replaced.is_empty() && edits.patched.is_empty() {
+            return Err(malformed("the ISO", "no boot loader's kernel arguments are found in it"));
+        }
+        if let Some((extent, json)) = &self.original.kargs_json {
+            edits.replaced.push((*extent, self.kargs_json(json, &all)?));
+        }
+        if let (Some(extent), Some(first)) = (self.original.default_arguments, self.areas.first()) {
+            let content = first.filled(&self.default_arguments(), self.size);
+            let content = content.ok_or_else(|| malformed("the ISO", "its default arguments do not fit"))?;
+            edits.replaced.push((extent, content));
+        }
+        Ok(all)
+    }
+
+    fn filled(&self, area: &KernelArgumentArea) -> Result<Bytes, Error> {
+        area.filled(&arguments::edited(area.text(), &self.argument), self.size)
+            .ok_or_else(|| malformed(area.to_string(), "it is too small"))
+    }
+
+    fn area_in(&self, config: &boot_config::BootConfig, area: &KernelArgumentArea) -> Result<Area, Error> {
+        let extent = area.extent();
+        let start = usize::try_from(extent.offset - config.extent.offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(usize::try_from(extent.len).unwrap_or(usize::MAX));
+        let content = String::from_utf8(self.filled(area)?.into())
+            .map_err(|_| malformed(area.to_string(), "it is filled with something else than text"))?;
+        Ok(Area { range: start..end, content })
+    }
+
+    /// `coreos/kargs.json`, whose files are the areas, with their new places.
+    fn kargs_json(&self, json: &[u8], places: &[Place]) -> Result<Bytes, Error> {
+        let bad = |source| Error::Json { path: "coreos/kargs.json", source };
+        let mut kargs: serde_json::Value = serde_json::from_slice(json).map_err(bad)?;
+        if let Some(kargs) = kargs.as_object_mut() {
+            kargs.insert("default".to_owned(), self.default_arguments().into());
+            kargs.insert("size".to_owned(), self.size.into());
+            let files = kargs.get_mut("files").and_then(serde_json::Value::as_array_mut);
+            for (file, place) in files.into_iter().flatten().zip(places) {
+                if let (Some(file), Place::Config(_, offset)) = (file.as_object_mut(), place) {
+                    file.insert("offset".to_owned(), (*offset).into());
+                }
+            }
+        }
+        let mut text = serde_json::to_vec_pretty(&kargs).map_err(bad)?;
+        if json.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        Ok(text.into())
+    }
+
+    fn image(
+        &self,
+        rewritten: Rewritten,
+        places: &[Place],
+        has_list: bool,
+    ) -> Result<Result<Image, PlanError>, Error> {
+        let lost = |what: String| malformed(what, "it shares blocks with something that moves");
+        let ignition_area = match self.layout.ignition_area() {
+            Some(area) => Some(rewritten.kept(area.extent()).ok_or_else(|| lost(area.to_string()))?),
+            None => None,
+        };
+        let mut moved = BTreeMap::new();
+        let mut kernel_argument_areas = Vec::new();
+        for (area, place) in self.areas.iter().zip(places) {
+            let offset = match place {
+                Place::Config(config, offset) => rewritten.replaced(*config).map(|start| start + offset),
+                Place::Kept(extent) => rewritten.kept(*extent).map(|extent| extent.offset),
+            };
+            let offset = offset.ok_or_else(|| lost(area.to_string()))?;
+            moved.insert(area.extent().offset, offset);
+            let text = arguments::edited(area.text(), &self.argument);
+            kernel_argument_areas.push(area.moved(Extent { offset, len: self.size }, text));
+        }
+        if let Some(extent) = self.original.default_arguments {
+            moved.extend(rewritten.replaced(extent).map(|offset| (extent.offset, offset)));
+        }
+        let headers = self.original.headers.moved(ignition_area, self.size, &moved);
+        let ramdisk = rewritten.added.first().copied().filter(|_| has_list);
+        let plan = headers.into_iter().try_fold(rewritten.plan, |plan, (offset, header)| {
+            plan.overlay(offset, [Segment::Bytes(header)])
+        });
+        let image = plan.map(|plan| Image {
+            plan: plan.into_segments().collect(),
+            ignition_area,
+            kernel_argument_areas,
+            ramdisk,
+        });
+        Ok(image)
+    }
+}
+
+fn malformed(what: impl Into<String>, problem: &'static str) -> Error {
+    Error::Malformed { what: what.into(), problem }
+}

@@ -1,0 +1,97 @@
+use std::error::Error as _;
+use std::sync::Arc;
+
+use super::boot_config::BootConfig;
+use super::embed_headers::EmbedHeaders;
+use crate::read_at::Source;
+use crate::volume::Head;
+use crate::{Error, Extent, ReadAt, Volume};
+
+/// Real files have up to 4 KiB.
+const TEXT_BYTES_MAX: u64 = 64 << 10;
+/// Real images have one or two.
+const CONFIGS_MAX: usize = 8;
+
+/// What other tools pack minimal images with: of no use in one.
+const PACKED_MINIMAL_ISO: &str = "coreos/miniso.dat";
+const KARGS: &str = "coreos/kargs.json";
+
+/// All of an ISO that a minimal image of it has and that is not just copied. Read once, some 20 to 200 KiB.
+pub(crate) struct Original {
+    pub(super) head: Head,
+    pub(super) packed_minimal_iso: Option<Extent>,
+    pub(super) configs: Vec<BootConfig>,
+    pub(super) kargs_json: Option<(Extent, Vec<u8>)>,
+    pub(super) headers: EmbedHeaders,
+    /// The file that holds the default kernel arguments of which [`EmbedHeaders`] tell.
+    pub(super) default_arguments: Option<Extent>,
+}
+
+impl Original {
+    /// Reads it. That an ISO has no such parts, or too much of them, is no error of the ISO, but a reason.
+    pub(crate) fn read<R: ReadAt + ?Sized>(
+        source: &Source<'_, R>,
+        volume: &Volume,
+    ) -> Result<Result<Arc<Self>, Arc<str>>, Error> {
+        match Self::find(source, volume) {
+            Ok(original) => Ok(Ok(Arc::new(original))),
+            Err(error) if error.is_read_failure() => Err(error),
+            Err(error) => Ok(Err(reason(&error).into())),
+        }
+    }
+
+    fn find<R: ReadAt + ?Sized>(source: &Source<'_, R>, volume: &Volume) -> Result<Self, Error> {
+        let head = Head::read(source)?;
+        let file = |path| volume.find(path).map(crate::File::extent).transpose();
+        let mut configs: Vec<BootConfig> = Vec::new();
+        for file in volume.files().filter(|file| BootConfig::is_at(file.path()) && file.size() > 0) {
+            let extent = file.extent()?;
+            if configs.iter().any(|config| config.extent == extent) {
+                continue;
+            }
+            if configs.len() == CONFIGS_MAX {
+                let what = "configurations of boot loaders";
+                return Err(Error::TooMany { what, max: CONFIGS_MAX as u64 });
+            }
+            let text = String::from_utf8(source.read(file.path(), extent, TEXT_BYTES_MAX)?)
+                .map_err(|_| Error::Malformed { what: file.path().to_owned(), problem: "it is no text" })?;
+            configs.extend(BootConfig::new(file.path(), extent, text));
+        }
+        let kargs_json = match file(KARGS)? {
+            Some(extent) => Some((extent, source.read(KARGS, extent, TEXT_BYTES_MAX)?)),
+            None => None,
+        };
+        let headers = EmbedHeaders::find(head.system_area());
+        let default_arguments = headers.default_arguments().and_then(|offset| {
+            let starts_there = |extent: &Extent| extent.offset == offset && extent.len > 0;
+            volume.files().filter_map(|file| file.extent().ok()).find(starts_there)
+        });
+        Ok(Self {
+            head,
+            packed_minimal_iso: file(PACKED_MINIMAL_ISO)?.filter(|extent| extent.len > 0),
+            configs,
+            kargs_json,
+            headers,
+            default_arguments,
+        })
+    }
+}
+
+/// An error with its causes.
+pub(super) fn reason(error: &Error) -> String {
+    let mut reason = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        reason.push_str(": ");
+        reason.push_str(&error.to_string());
+        cause = error.source();
+    }
+    reason
+}
+
+/// Its bytes are of no use in a log.
+impl std::fmt::Debug for Original {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Original").field("head", &self.head).finish_non_exhaustive()
+    }
+}
