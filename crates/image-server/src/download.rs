@@ -4,13 +4,14 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use coreos_names::{Arch, ImageKind};
 use image_store::{Lease, Lookup};
-use live_iso::{Artifact, Customization, KernelArguments, Ramdisk};
+use live_iso::{Artifact, Customization, KernelArguments, PlanError, Ramdisk};
 
 use crate::ImageServer;
 use crate::infra_env::{Credentials, InfraEnv, InfraEnvId, Purpose};
+use crate::minimal_isos::Prepared;
 use crate::rejection::Rejection;
 use crate::request::{BootArtifact, ImageRequest, IsoType, NetworkBootFile, Wanted};
-use crate::respond::{BINARY, Representation, TEXT};
+use crate::respond::{BINARY, KnownDigests, Representation, TEXT};
 
 impl ImageServer {
     /// Answers a request that was understood.
@@ -22,8 +23,7 @@ impl ImageServer {
         let ImageRequest { version, arch, wanted } = wanted;
         let representation = match wanted {
             Wanted::Iso { iso, infra_env, credentials } => {
-                let lease = self.find_iso(iso, version, arch)?;
-                self.discovery_iso(lease, iso, infra_env, &credentials).await?
+                self.discovery_iso(iso, version, arch, infra_env, &credentials).await?
             }
             Wanted::NetworkBoot { file, infra_env, credentials } => {
                 let lease = self.find_booted(version, arch, Rejection::unknown_initrd_version)?;
@@ -46,19 +46,29 @@ impl ImageServer {
         Ok(representation.respond(request))
     }
 
-    fn find_iso(&self, iso: IsoType, version: String, arch: Arch) -> Result<Lease, Rejection> {
-        let lookup = match iso {
-            IsoType::Full => self.catalog.find(&version, arch, ImageKind::Full),
-            IsoType::Disconnected => self.catalog.find(&version, arch, ImageKind::Disconnected),
-            IsoType::Minimal => Lookup::Unknown,
+    fn find_iso(&self, iso: IsoType, version: &str, arch: Arch) -> Result<Lease, Rejection> {
+        let kind = match iso {
+            IsoType::Full | IsoType::Minimal => ImageKind::Full,
+            IsoType::Disconnected => ImageKind::Disconnected,
         };
-        match lookup {
+        match self.catalog.find(version, arch, kind) {
             Lookup::Ready(lease) => Ok(lease),
             Lookup::NotReady(report) => Err(Rejection::not_ready(report, arch)),
-            Lookup::Unknown if self.knows(&version, arch) => {
-                Err(Rejection::IsoNotOffered { iso, version, arch })
+            Lookup::Unknown if self.knows(version, arch) => {
+                Err(Rejection::IsoNotOffered { iso, version: version.to_owned(), arch })
             }
             Lookup::Unknown => Err(Rejection::UnknownImage),
+        }
+    }
+
+    /// Prepares the minimal ISO of an image, if it can have one.
+    async fn minimal_iso(&self, lease: &Lease, version: String) -> Result<Prepared, Rejection> {
+        let base_url = self.base_url.as_ref().ok_or(Rejection::NoBaseUrl)?;
+        match self.minimal_isos.prepare(lease, base_url).await {
+            Err(Rejection::Plan(PlanError::NoMinimalIso { .. })) => {
+                Err(Rejection::IsoNotOffered { iso: IsoType::Minimal, version, arch: lease.key().arch })
+            }
+            prepared => prepared,
         }
     }
 
@@ -88,22 +98,30 @@ impl ImageServer {
 
     async fn discovery_iso(
         &self,
-        lease: Lease,
         iso: IsoType,
+        version: String,
+        arch: Arch,
         id: InfraEnvId,
         credentials: &Credentials,
     ) -> Result<Representation, Rejection> {
+        let lease = self.find_iso(iso, &version, arch)?;
+        let minimal = match iso {
+            IsoType::Minimal => Some(self.minimal_iso(&lease, version).await?),
+            IsoType::Full | IsoType::Disconnected => None,
+        };
         let infra_env = self.infra_envs.infra_env(id, iso.purpose(), credentials).await?;
         let last_modified = infra_env.last_modified;
         let customization = self.customization(infra_env).await?;
-        let arch = lease.key().arch;
-        let plan = lease.layout().plan(Artifact::FullIso, &customization);
+        let (plan, known) = match minimal {
+            Some(Prepared { iso, known }) => (iso.plan(&customization), known),
+            None => (lease.layout().plan(Artifact::FullIso, &customization), KnownDigests::default()),
+        };
         let plan = plan.map_err(|error| Rejection::of_plan(error, arch))?;
         let file_name = match iso {
             IsoType::Full | IsoType::Minimal => format!("{id}-discovery.iso"),
             IsoType::Disconnected => format!("agent-ove.{arch}.iso"),
         };
-        Ok(Representation { lease, plan, file_name, content_type: BINARY, last_modified })
+        Ok(Representation { lease, plan, known, file_name, content_type: BINARY, last_modified })
     }
 
     async fn network_boot(
@@ -124,7 +142,14 @@ impl ImageServer {
         let last_modified = infra_env.last_modified;
         let plan = lease.layout().plan(artifact, &self.customization(infra_env).await?)?;
         let file_name = format!("{id}-initrd.{extension}");
-        Ok(Representation { lease, plan, file_name, content_type: BINARY, last_modified })
+        Ok(Representation {
+            lease,
+            plan,
+            known: KnownDigests::default(),
+            file_name,
+            content_type: BINARY,
+            last_modified,
+        })
     }
 
     async fn customization(&self, infra_env: InfraEnv) -> Result<Customization, Rejection> {
@@ -145,5 +170,12 @@ fn boot_artifact(lease: Lease, artifact: BootArtifact) -> Result<Representation,
     };
     let plan = lease.layout().plan(artifact, &Customization::default())?;
     let last_modified = lease.layout().created();
-    Ok(Representation { lease, plan, file_name: file_name.to_owned(), content_type, last_modified })
+    Ok(Representation {
+        lease,
+        plan,
+        known: KnownDigests::default(),
+        file_name: file_name.to_owned(),
+        content_type,
+        last_modified,
+    })
 }

@@ -5,13 +5,17 @@
 //! `download` tells the story. Nothing here opens or parses an ISO, and the lease on an image lives inside the body
 //! that reads it.
 
+mod base_url;
 mod clean_path;
 mod download;
 mod health;
 mod ignition_archives;
 mod infra_env;
 mod metrics;
+mod minimal_isos;
 mod observe;
+mod path_prefix;
+mod recent;
 mod rejection;
 mod request;
 mod respond;
@@ -28,7 +32,9 @@ use prometheus::Registry;
 
 use ignition_archives::IgnitionArchives;
 use metrics::Metrics;
+use minimal_isos::MinimalIsos;
 
+pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use infra_env::{
     AssistedService, Credentials, InfraEnv, InfraEnvDirectory, InfraEnvError, InfraEnvId, InfraEnvSource,
     InvalidAssistedService, InvalidInfraEnvId, InvalidKernelArguments, Part, Purpose, Reusing, SecretHeader,
@@ -41,7 +47,9 @@ pub use serve::serve;
 pub struct ImageServer {
     catalog: Arc<Catalog>,
     infra_envs: Arc<dyn InfraEnvSource>,
+    base_url: Option<BaseUrl>,
     ignition_archives: IgnitionArchives,
+    minimal_isos: MinimalIsos,
     registry: Registry,
     metrics: Metrics,
     started: Instant,
@@ -62,11 +70,19 @@ impl ImageServer {
         Ok(Self {
             catalog,
             infra_envs,
+            base_url: None,
             ignition_archives: IgnitionArchives::default(),
+            minimal_isos: MinimalIsos::default(),
             registry,
             metrics,
             started,
         })
+    }
+
+    /// Says under which URL hosts reach this service. Without one there are no minimal ISOs.
+    #[must_use]
+    pub fn with_base_url(self, base_url: BaseUrl) -> Self {
+        Self { base_url: Some(base_url), ..self }
     }
 
     /// All routes.

@@ -61,6 +61,8 @@ pub(crate) enum Rejection {
     ArtifactsNotOffered { version: String, arch: Arch },
     /// The image is configured, but not there.
     NotReady { report: Box<ImageReport>, arch: Arch },
+    /// A minimal ISO has to say where the rest of it is, and nobody told.
+    NoBaseUrl,
     /// The infra-env cannot be had.
     InfraEnv(InfraEnvError),
     /// The same, for an initrd.
@@ -203,6 +205,10 @@ impl Rejection {
                 format!("there are no boot artifacts of the image for {version} {arch}"),
             ),
             Self::NotReady { report, arch } => not_ready(report, *arch),
+            Self::NoBaseUrl => Answer::line(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "there are no minimal ISOs as long as IMAGE_SERVICE_BASE_URL is not set",
+            ),
             Self::InfraEnv(error) => infra_env(error),
             Self::InfraEnvOfInitrd(error) => infra_env_of_initrd(error),
             Self::Plan(error) => plan(error),

@@ -22,6 +22,7 @@ use live_iso::Plan;
 
 use crate::stream::PlanBody;
 use entity_tag::EntityTag;
+pub(crate) use entity_tag::KnownDigests;
 use preconditions::{Validators, Verdict};
 use range::Requested;
 
@@ -39,6 +40,8 @@ pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) struct Representation {
     pub(crate) lease: Lease,
     pub(crate) plan: Plan,
+    /// What does not have to be hashed for the entity tag.
+    pub(crate) known: KnownDigests,
     /// The name under which a browser keeps it; plain ASCII.
     pub(crate) file_name: String,
     pub(crate) content_type: &'static str,
@@ -48,9 +51,9 @@ pub(crate) struct Representation {
 impl Representation {
     /// Answers with all of it, some of it, or none because the client has it or wants another version.
     pub(crate) fn respond(self, request: &Parts) -> Response {
-        let Self { lease, plan, file_name, content_type, last_modified } = self;
+        let Self { lease, plan, known, file_name, content_type, last_modified } = self;
         let validators = Validators {
-            entity_tag: EntityTag::of(lease.sha256(), &plan),
+            entity_tag: EntityTag::of(lease.sha256(), &plan, &known),
             last_modified: last_modified.and_then(http_date),
         };
         let mut response = match preconditions::judge(&request.headers, &validators) {

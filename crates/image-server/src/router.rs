@@ -11,10 +11,11 @@ use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router, middleware};
 
 use crate::ImageServer;
-use crate::clean_path::clean_path;
+use crate::clean_path::{ROUTES, clean_path};
 use crate::health;
 use crate::metrics;
 use crate::observe::{RequestId, observe};
+use crate::path_prefix::{self, PathPrefix};
 use crate::rejection::Rejection;
 use crate::request::ImageRequest;
 
@@ -37,8 +38,9 @@ const LIVE: &str = "/live";
 const METRICS: &str = "/metrics";
 
 pub(crate) fn router(server: ImageServer) -> Router {
+    let prefix = server.base_url.as_ref().map(|base| base.prefix().to_owned()).unwrap_or_default();
     let observer = middleware::from_fn_with_state(server.metrics.clone(), observe);
-    Router::new()
+    let router = Router::new()
         // Discovery ISOs: browsers, BMCs with virtual media, Ironic.
         .route(BY_ID, download(ImageRequest::by_id))
         .route(BY_TOKEN, download(ImageRequest::by_token))
@@ -59,7 +61,13 @@ pub(crate) fn router(server: ImageServer) -> Router {
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(observer)
-        .with_state(Arc::new(server))
+        .with_state(Arc::new(server));
+    if prefix.is_empty() { router } else { path_prefix::accept(&prefix, router) }
+}
+
+/// Whether a path that begins so can lead somewhere.
+pub(crate) fn is_first_segment(segment: &str) -> bool {
+    ROUTES.contains(&segment) || [HEALTH, LIVE, METRICS].iter().any(|route| &route[1..] == segment)
 }
 
 /// The `handler` label of a route, in the predecessor's spelling. A route without one is not counted.
@@ -98,10 +106,15 @@ fn download(understand: Understand) -> MethodRouter<Arc<ImageServer>> {
     })
 }
 
-async fn no_such_route(uri: Uri, Extension(id): Extension<RequestId>) -> Response {
+async fn no_such_route(
+    uri: Uri,
+    prefix: Option<Extension<PathPrefix>>,
+    Extension(id): Extension<RequestId>,
+) -> Response {
+    let prefix = prefix.as_ref().map_or("", |prefix| prefix.as_str());
     let clean = clean_path(uri.path()).map(|path| match uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
+        Some(query) => format!("{prefix}{path}?{query}"),
+        None => format!("{prefix}{path}"),
     });
     match clean.map(HeaderValue::try_from) {
         Some(Ok(location)) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response(),

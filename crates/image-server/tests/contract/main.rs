@@ -1,5 +1,6 @@
 //! What this service owes to hosts, to assisted-service and to probes, clause by clause, over real connections.
 
+mod base_url;
 mod boot_artifacts;
 mod connections;
 mod credentials;
@@ -9,6 +10,7 @@ mod document;
 mod health;
 mod logs;
 mod metrics;
+mod minimal_iso;
 mod network_boot;
 mod preconditions;
 mod proxies;

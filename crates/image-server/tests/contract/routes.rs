@@ -112,16 +112,19 @@ async fn only_get_and_head_are_allowed() {
 #[tokio::test]
 async fn an_iso_that_an_image_is_not_available_as_is_not_found_before_anybody_is_asked() {
     let site = Site::start().await;
-    for iso in ["minimal", "disconnected"] {
-        let answer = site.get(&format!("/byid/{ID}/4.18/x86_64/{iso}.iso")).await;
-        answer.assert_line(404, &format!("the image for 4.18 x86_64 is not available as a {iso} ISO"));
-        let answer = site.get(&format!("/images/{ID}?version=4.18&type={iso}-iso")).await;
-        answer.assert_line(404, &format!("the image for 4.18 x86_64 is not available as a {iso} ISO"));
+    for path in [
+        format!("/byid/{ID}/4.18/x86_64/disconnected.iso"),
+        format!("/images/{ID}?version=4.18&type=disconnected-iso"),
+    ] {
+        let answer = site.get(&path).await;
+        answer.assert_line(404, "the image for 4.18 x86_64 is not available as a disconnected ISO");
     }
     let disconnected = DesiredImage { kind: ImageKind::Disconnected, ..wanted("4.19", Arch::X86_64) };
     add(&site.catalog, disconnected, ImageState::Waiting);
-    let answer = site.get(&format!("/byid/{ID}/4.19/x86_64/full.iso")).await;
-    answer.assert_line(404, "the image for 4.19 x86_64 is not available as a full ISO");
+    for iso in ["full", "minimal"] {
+        let answer = site.get(&format!("/byid/{ID}/4.19/x86_64/{iso}.iso")).await;
+        answer.assert_line(404, &format!("the image for 4.19 x86_64 is not available as a {iso} ISO"));
+    }
     assert!(site.upstream.asked().is_empty());
 }
 
@@ -186,8 +189,8 @@ async fn malformed_requests_are_told_so_before_anything_is_ready() {
     site.get(&format!("/images/{ID}")).await.assert_plain(400, "'version' parameter required");
     site.get("/images/x?version=4.18&type=full-iso").await.assert_not_found();
     site.get(&format!("/byid/{ID}/9.9/x86_64/full.iso")).await.assert_not_found();
-    let answer = site.get(&format!("/byid/{ID}/4.18/x86_64/minimal.iso")).await;
-    answer.assert_line(404, "the image for 4.18 x86_64 is not available as a minimal ISO");
+    let answer = site.get(&format!("/byid/{ID}/4.18/x86_64/disconnected.iso")).await;
+    answer.assert_line(404, "the image for 4.18 x86_64 is not available as a disconnected ISO");
     let answer = site.get("/boot-artifacts/x?version=4.18").await;
     answer.assert_line(404, "Failed to parse artifact: malformed download path: /boot-artifacts/x");
 }

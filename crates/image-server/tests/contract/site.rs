@@ -159,6 +159,14 @@ impl Site {
         Self::run(catalog, upstream, source, Instant::now()).await
     }
 
+    /// Serves something else under `base_url`, with a fake assisted-service behind.
+    pub(crate) async fn with_base_url(base_url: &str, catalog: Arc<Catalog>) -> Self {
+        let upstream = FakeAssistedService::start().await;
+        let source = assisted_service(upstream.url(), Duration::from_secs(20));
+        let server = ImageServer::new(Arc::clone(&catalog), source, Registry::new(), Instant::now()).unwrap();
+        Self::listen(catalog, upstream, server.with_base_url(base_url.parse().unwrap())).await
+    }
+
     /// Serves 4.18 for x86_64 with other infra-envs.
     pub(crate) async fn with_infra_envs(source: Arc<dyn InfraEnvSource>) -> Self {
         Self::run(catalog(), FakeAssistedService::start().await, source, Instant::now()).await
@@ -193,6 +201,10 @@ impl Site {
         started: Instant,
     ) -> Self {
         let server = ImageServer::new(Arc::clone(&catalog), source, Registry::new(), started).unwrap();
+        Self::listen(catalog, upstream, server).await
+    }
+
+    async fn listen(catalog: Arc<Catalog>, upstream: FakeAssistedService, server: ImageServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, stopped) = oneshot::channel::<()>();

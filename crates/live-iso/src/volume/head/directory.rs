@@ -155,7 +155,9 @@ impl Trees {
                 match entries.len() {
                     0 if !record.is_current() => return Err(malformed("it does not begin with itself")),
                     // libisofs long wrote Joliet parents under the name of the directory itself.
-                    1 if !record.is_parent() && !record.is_current() => return Err(malformed("it does not tell its parent")),
+                    1 if !record.is_parent() && !record.is_current() => {
+                        return Err(malformed("it does not tell its parent"));
+                    }
                     0 | 1 => {}
                     _ if entry.is_directory => pending.push((entry.clone(), Some(self.directories.len()))),
                     _ => {}
