@@ -33,14 +33,18 @@ use crate::customization::{Part, ignition_area};
 use crate::layout::KERNEL_ARGUMENT_AREA_MAX;
 use crate::volume::{Edits, NewFile, Rewritten};
 use crate::{
-    Customization, Error, Extent, KernelArgumentArea, KernelArgumentAreas, Layout, Plan, PlanError, Segment,
+    Customization, Extent, IgnitionArea, KernelArgumentArea, KernelArgumentAreas, Layout, Plan, PlanError,
+    Segment,
 };
 
-use boot_config::Area;
-use original::reason;
+use boot_config::{Area, BootConfig};
+use original::{KARGS, reason};
 
 pub(crate) use original::Original;
 pub use rootfs_url::RootfsUrl;
+
+/// How it is called when it has no place for something.
+const NAME: &str = "minimal ISO";
 
 const IMAGES: &str = "images";
 const RAMDISK: &str = "assisted_installer_custom.img";
@@ -73,8 +77,7 @@ impl Layout {
     /// `nmstate_len` is the size in bytes of the nmstate archive, which goes in as `images/nmstate.img` (see
     /// [`Segment::Nmstate`]); None leaves it out.
     pub fn minimal(&self, rootfs_url: &RootfsUrl, nmstate_len: Option<u64>) -> Result<MinimalIso, PlanError> {
-        let original =
-            self.original().map_err(|reason| PlanError::NoMinimalIso { reason: reason.to_owned() })?;
+        let original = self.original().map_err(impossible)?;
         let image = Draft::new(self, original, rootfs_url)?.finish(nmstate_len)?;
         Ok(MinimalIso(Arc::new(image)))
     }
@@ -83,8 +86,7 @@ impl Layout {
 impl MinimalIso {
     /// Plans the image with what a request wants in it.
     pub fn plan(&self, customization: &Customization) -> Result<Plan, PlanError> {
-        customization
-            .require_places("minimal ISO", &[Part::Ignition, Part::Ramdisk, Part::KernelArguments])?;
+        customization.require_places(NAME, &[Part::Ignition, Part::Ramdisk, Part::KernelArguments])?;
         let Image { plan, ignition_area: area, kernel_argument_areas, ramdisk: place } = &*self.0;
         let Customization { ignition, kernel_arguments, ramdisk, .. } = customization;
         let mut plan = plan.clone();
@@ -150,8 +152,8 @@ impl<'a> Draft<'a> {
         Ok(draft)
     }
 
-    fn config_of(&self, area: &KernelArgumentArea) -> Option<&'a boot_config::BootConfig> {
-        let holds = |config: &&boot_config::BootConfig| {
+    fn config_of(&self, area: &KernelArgumentArea) -> Option<&'a BootConfig> {
+        let holds = |config: &&BootConfig| {
             let offset = area.extent().offset.checked_sub(config.extent.offset);
             offset.is_some_and(|offset| config.extent.part(offset, area.extent().len).is_some())
         };
@@ -182,15 +184,14 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(self, nmstate_len: Option<u64>) -> Result<Image, PlanError> {
-        let impossible = |error: &Error| PlanError::NoMinimalIso { reason: reason(error) };
         let has_list = !self.original.configs.is_empty();
         if nmstate_len.is_some_and(|len| !has_list || len > NMSTATE_MAX) {
-            return Err(PlanError::NotCustomizable { artifact: "minimal ISO", part: Part::Nmstate.name() });
+            return Err(PlanError::NotCustomizable { artifact: NAME, part: Part::Nmstate.name() });
         }
         let mut edits = Edits {
             removed: vec![self.layout.rootfs()],
             directory: IMAGES,
-            sibling: self.layout.ignition_area().map(crate::IgnitionArea::extent),
+            sibling: self.layout.ignition_area().map(IgnitionArea::extent),
             ..Edits::default()
         };
         edits.removed.extend(self.original.packed_minimal_iso);
@@ -203,13 +204,13 @@ impl<'a> Draft<'a> {
             edits.added.push(NewFile { name: NMSTATE, content: Segment::Nmstate(Extent { offset: 0, len }) });
             images.push(NMSTATE_PATH);
         }
-        let places = self.edit_arguments(&mut edits, &images).map_err(|error| impossible(&error))?;
-        let rewritten = self.original.head.rewrite(&edits).map_err(|error| impossible(&error))?;
-        self.image(rewritten, &places, has_list).map_err(|error| impossible(&error))?
+        let places = self.edit_arguments(&mut edits, &images)?;
+        let rewritten = self.original.head.rewrite(&edits).map_err(|error| impossible(reason(&error)))?;
+        self.image(rewritten, &places)
     }
 
     /// Edits all that holds kernel arguments, and says where each area will be.
-    fn edit_arguments(&self, edits: &mut Edits, images: &[&str]) -> Result<Vec<Place>, Error> {
+    fn edit_arguments(&self, edits: &mut Edits, images: &[&str]) -> Result<Vec<Place>, PlanError> {
         let mut places: Vec<Option<Place>> = self.areas.iter().map(|_| None).collect();
         for config in &self.original.configs {
             let mut numbers = Vec::new();
@@ -220,7 +221,8 @@ impl<'a> Draft<'a> {
                     areas.push(self.area_in(config, area)?);
                 }
             }
-            let edited = config.edited(&self.argument, &areas, images)?;
+            let edited =
+                config.edited(&self.argument, &areas, images).map_err(|error| impossible(reason(&error)))?;
             for (number, offset) in numbers.into_iter().zip(edited.areas) {
                 if let Some(place) = places.get_mut(number) {
                     *place = Some(Place::Config(config.extent, offset));
@@ -236,37 +238,38 @@ impl<'a> Draft<'a> {
             all.push(place.unwrap_or(Place::Kept(area.extent())));
         }
         if edits.replaced.is_empty() && edits.patched.is_empty() {
-            return Err(malformed("the ISO", "no boot loader's kernel arguments are found in it"));
+            return Err(impossible("it is not known where its boot loader has the kernel arguments"));
         }
         if let Some((extent, json)) = &self.original.kargs_json {
-            edits.replaced.push((*extent, self.kargs_json(json, &all)?));
+            let json = self.kargs_json(json, &all);
+            let json = json.map_err(|error| impossible(format!("{KARGS} cannot be understood: {error}")))?;
+            edits.replaced.push((*extent, json));
         }
         if let (Some(extent), Some(first)) = (self.original.default_arguments, self.areas.first()) {
             let content = first.filled(&self.default_arguments(), self.size);
-            let content = content.ok_or_else(|| malformed("the ISO", "its default arguments do not fit"))?;
+            let content = content.ok_or_else(|| impossible("its default kernel arguments do not fit"))?;
             edits.replaced.push((extent, content));
         }
         Ok(all)
     }
 
-    fn filled(&self, area: &KernelArgumentArea) -> Result<Bytes, Error> {
+    fn filled(&self, area: &KernelArgumentArea) -> Result<Bytes, PlanError> {
         area.filled(&arguments::edited(area.text(), &self.argument), self.size)
-            .ok_or_else(|| malformed(area.to_string(), "it is too small"))
+            .ok_or_else(|| impossible(format!("{area} is too small")))
     }
 
-    fn area_in(&self, config: &boot_config::BootConfig, area: &KernelArgumentArea) -> Result<Area, Error> {
+    fn area_in(&self, config: &BootConfig, area: &KernelArgumentArea) -> Result<Area, PlanError> {
         let extent = area.extent();
         let start = usize::try_from(extent.offset - config.extent.offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(usize::try_from(extent.len).unwrap_or(usize::MAX));
         let content = String::from_utf8(self.filled(area)?.into())
-            .map_err(|_| malformed(area.to_string(), "it is filled with something else than text"))?;
+            .map_err(|_| impossible(format!("{area} is filled with something else than text")))?;
         Ok(Area { range: start..end, content })
     }
 
     /// `coreos/kargs.json`, whose files are the areas, with their new places.
-    fn kargs_json(&self, json: &[u8], places: &[Place]) -> Result<Bytes, Error> {
-        let bad = |source| Error::Json { path: "coreos/kargs.json", source };
-        let mut kargs: serde_json::Value = serde_json::from_slice(json).map_err(bad)?;
+    fn kargs_json(&self, json: &[u8], places: &[Place]) -> serde_json::Result<Bytes> {
+        let mut kargs: serde_json::Value = serde_json::from_slice(json)?;
         if let Some(kargs) = kargs.as_object_mut() {
             kargs.insert("default".to_owned(), self.default_arguments().into());
             kargs.insert("size".to_owned(), self.size.into());
@@ -277,20 +280,15 @@ impl<'a> Draft<'a> {
                 }
             }
         }
-        let mut text = serde_json::to_vec_pretty(&kargs).map_err(bad)?;
+        let mut text = serde_json::to_vec_pretty(&kargs)?;
         if json.ends_with(b"\n") {
             text.push(b'\n');
         }
         Ok(text.into())
     }
 
-    fn image(
-        &self,
-        rewritten: Rewritten,
-        places: &[Place],
-        has_list: bool,
-    ) -> Result<Result<Image, PlanError>, Error> {
-        let lost = |what: String| malformed(what, "it shares blocks with something that moves");
+    fn image(&self, rewritten: Rewritten, places: &[Place]) -> Result<Image, PlanError> {
+        let lost = |what: String| impossible(format!("{what} shares blocks with something that moves"));
         let ignition_area = match self.layout.ignition_area() {
             Some(area) => Some(rewritten.kept(area.extent()).ok_or_else(|| lost(area.to_string()))?),
             None => None,
@@ -311,20 +309,19 @@ impl<'a> Draft<'a> {
             moved.extend(rewritten.replaced(extent).map(|offset| (extent.offset, offset)));
         }
         let headers = self.original.headers.moved(ignition_area, self.size, &moved);
-        let ramdisk = rewritten.added.first().copied().filter(|_| has_list);
         let plan = headers.into_iter().try_fold(rewritten.plan, |plan, (offset, header)| {
             plan.overlay(offset, [Segment::Bytes(header)])
-        });
-        let image = plan.map(|plan| Image {
+        })?;
+        let has_list = !self.original.configs.is_empty();
+        Ok(Image {
             plan: plan.into_segments().collect(),
             ignition_area,
             kernel_argument_areas,
-            ramdisk,
-        });
-        Ok(image)
+            ramdisk: rewritten.added.first().copied().filter(|_| has_list),
+        })
     }
 }
 
-fn malformed(what: impl Into<String>, problem: &'static str) -> Error {
-    Error::Malformed { what: what.into(), problem }
+fn impossible(reason: impl Into<String>) -> PlanError {
+    PlanError::NoMinimalIso { reason: reason.into() }
 }

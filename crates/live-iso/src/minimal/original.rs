@@ -14,7 +14,7 @@ const CONFIGS_MAX: usize = 8;
 
 /// What other tools pack minimal images with: of no use in one.
 const PACKED_MINIMAL_ISO: &str = "coreos/miniso.dat";
-const KARGS: &str = "coreos/kargs.json";
+pub(super) const KARGS: &str = "coreos/kargs.json";
 
 /// All of an ISO that a minimal image of it has and that is not just copied. Read once, some 20 to 200 KiB.
 pub(crate) struct Original {

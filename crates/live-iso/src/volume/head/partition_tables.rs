@@ -9,6 +9,11 @@
 //! 1024  GPT partitions: at 32 first and last sector (8 each)
 //! ```
 //!
+//! grub2-mkrescue, which writes the images for ppc64le, adds an Apple partition map: ER and its block size (2, big-endian)
+//! at 0, and PM at each block that follows. It leads to an HFS+ file system that has some of the files under places of
+//! its own. These would be wrong in another image, so the map goes, and nothing leads there any more; POWER firmware looks
+//! for `/ppc/bootinfo.txt` in the ISO 9660 tree.
+//!
 //! Where a table has no partition, or an unused one, there is nothing to do. Everything else in the area is kept.
 
 use super::super::{BLOCK, field};
@@ -34,6 +39,8 @@ const GPT_PARTITIONS_CRC: usize = 88;
 const GPT_PARTITION_MIN: usize = 128;
 const GPT_FIRST: usize = 32;
 const GPT_LAST: usize = 40;
+
+const APPLE_ENTRY: usize = 512;
 
 /// What isohybrid pads images to: a cylinder of 64 heads and 32 sectors.
 const CYLINDER: u64 = 64 * 32 * SECTOR;
@@ -106,11 +113,22 @@ impl PartitionTables {
             self.relocate_mbr_partition(at, relocation)
                 .ok_or_else(|| malformed("the MBR", "a partition lies beyond the image"))??;
         }
+        self.drop_apple_partition_map();
         let Some(gpt) = self.gpt.take() else { return Ok((self.area, None)) };
         let backup = gpt
             .relocate(&mut self.area, relocation)
             .ok_or_else(|| malformed("the GPT", "a partition or its copy lies beyond the image"))??;
         Ok((self.area, Some(backup)))
+    }
+
+    fn drop_apple_partition_map(&mut self) {
+        let Some([b'E', b'R', block @ ..]) = self.area.first_chunk::<4>() else { return };
+        let block = usize::from(u16::from_be_bytes(*block));
+        for entry in
+            self.area.chunks_mut(block.max(APPLE_ENTRY)).skip(1).take_while(|entry| entry.starts_with(b"PM"))
+        {
+            entry.iter_mut().take(APPLE_ENTRY).for_each(|byte| *byte = 0);
+        }
     }
 
     fn relocate_mbr_partition(&mut self, at: usize, relocation: &Relocation) -> Option<Result<(), Error>> {

@@ -76,13 +76,9 @@ impl Relocation {
     /// What the sector that a partition begins with has become.
     pub(super) fn sector(&self, old: u64) -> Option<u64> {
         let sectors = BLOCK / SECTOR;
-        match self.piece(old / sectors) {
-            Some(piece) if piece.kept => {
-                Some((piece.new.start + old / sectors - piece.old.start) * sectors + old % sectors)
-            }
-            Some(piece) => Some(piece.new.start * sectors),
-            None => self.at_same_distance_from_end(old),
-        }
+        let Some(piece) = self.piece(old / sectors) else { return self.at_same_distance_from_end(old) };
+        let sector = piece.new.start * sectors + (old - piece.old.start * sectors);
+        Some(sector.min(piece.new.end * sectors))
     }
 
     /// What the sector behind the last one of a partition has become.
