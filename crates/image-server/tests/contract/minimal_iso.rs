@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use coreos_names::Arch;
 use image_store::{Catalog, ImageState};
-use live_iso::Volume;
+use live_iso::{IgnitionArchive, Volume};
 use test_support::assisted_service::{FakeAssistedService, Reply};
 use test_support::fixtures::LiveIso;
 
@@ -85,6 +85,16 @@ async fn the_ramdisk_is_a_file_of_the_minimal_iso() {
         expected.resize(RAMDISK_ROOM, 0);
         assert!(iso[within(file)] == expected, "{len} {arch}");
     }
+    // Where there is no such file it shares the Ignition config's area.
+    let area = S390X.lease.layout().ignition_area().unwrap().extent();
+    let ignition = IgnitionArchive::new(br#"{"ignition":{"version":"3.4.0"}}"#).unwrap();
+    site.upstream.set_ramdisk(Reply::ok("network"));
+    let iso = site.get(&format!("/byid/{ID}/4.17/s390x/minimal.iso")).await.body;
+    let both = [&ignition.as_bytes()[..], b"network\0"].concat();
+    let at: Vec<_> = (0..iso.len() - both.len()).filter(|at| iso[*at..].starts_with(&both)).collect();
+    let [at] = at[..] else { panic!("{at:?}") };
+    let rest = &iso[at + both.len()..at + within(area).len()];
+    assert!(rest.iter().all(|byte| *byte == 0));
 }
 
 #[tokio::test]

@@ -10,7 +10,16 @@ use crate::site::{FULL_ISO, ID, Site, X86_64, add, wanted};
 #[tokio::test]
 async fn an_infra_env_id_that_is_no_lower_case_uuid_is_not_found() {
     let site = Site::start().await;
-    for id in ["x", "..%2fx", &ID.to_uppercase(), &ID.replace('-', ""), &format!("{ID}0")] {
+    for id in [
+        "x",
+        "..%2fx",
+        "a%0d%0ab",
+        "%00",
+        &"a".repeat(10_000),
+        &ID.to_uppercase(),
+        &ID.replace('-', ""),
+        &format!("{ID}0"),
+    ] {
         site.get(&format!("/images/{id}?version=4.18&type=full-iso")).await.assert_not_found();
         site.get(&format!("/byid/{id}/4.18/x86_64/full.iso")).await.assert_not_found();
     }
