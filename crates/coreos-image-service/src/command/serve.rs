@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource};
+use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Reusing};
 use image_store::{Catalog, ImageStore};
 use oci_registry::Registry;
 use provision::{Provisioner, RetryPolicy};
@@ -35,9 +35,10 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     let catalog = Arc::new(Catalog::default());
     let infra_envs: Arc<dyn InfraEnvSource> = match settings.infra_envs {
         InfraEnvs::Directory(path) => Arc::new(InfraEnvDirectory::new(path)),
-        InfraEnvs::AssistedService { address, trusted_ca_pem } => {
+        InfraEnvs::AssistedService { address, trusted_ca_pem, reuse } => {
             let client = AssistedService::new(&address, trusted_ca_pem.as_deref(), ASSISTED_SERVICE_TIMEOUT);
-            Arc::new(client.map_err(|error| InvalidSettings::in_use("ASSISTED_SERVICE_*", &error))?)
+            let client = client.map_err(|error| InvalidSettings::in_use("ASSISTED_SERVICE_*", &error))?;
+            Arc::new(Reusing::new(client, reuse))
         }
     };
     let provisioner = Arc::new(Provisioner::new(
@@ -47,7 +48,10 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
         RetryPolicy::default(),
         settings.concurrent_downloads.get().into(),
     ));
-    let server = ImageServer::new(catalog, infra_envs, prometheus::Registry::new(), started)?;
+    let mut server = ImageServer::new(catalog, infra_envs, prometheus::Registry::new(), started)?;
+    if let Some(base_url) = settings.base_url {
+        server = server.with_base_url(base_url);
+    }
     let listener = listen(settings.listen_address, settings.listen_port).await?;
     tracing::info!(listen.address = %listener.local_addr()?, "listening");
 
