@@ -91,6 +91,37 @@ fn a_network_ramdisk_goes_where_the_kernel_finds_it() {
 }
 
 #[test]
+fn a_minimal_iso_names_where_its_root_file_system_is() {
+    let directory = TempDir::new().unwrap();
+    let config = file(&directory, "config.ign", IGNITION.as_bytes());
+    let out = directory.path().join("minimal.iso");
+    let url = "https://images.example.com/boot-artifacts/rootfs?arch=x86_64&version=4.18";
+    let minimal = |url| {
+        let mut command = iso("minimal", &[&live_iso(Arch::X86_64)]);
+        command
+            .args(["--rootfs-url", url, "--karg", "more"])
+            .arg("--ignition")
+            .arg(&config)
+            .arg("-o")
+            .arg(&out);
+        command
+    };
+    output(&mut minimal(url));
+    assert_eq!(output(coreos_installer(&["iso", "ignition", "show"]).arg(&out)), IGNITION);
+    let arguments = output(coreos_installer(&["iso", "kargs", "show"]).arg(&out));
+    assert!(!arguments.contains("coreos.liveiso="), "{arguments}");
+    assert!(
+        arguments.trim_end().ends_with(&format!(" coreos.live.rootfs_url=\"{url}\" more")),
+        "{arguments}"
+    );
+    let sizes = [&out, &live_iso(Arch::X86_64)].map(|path| fs::metadata(path).unwrap().len());
+    assert!(sizes[0] + (8 << 20) <= sizes[1], "{sizes:?}");
+
+    let refused = minimal("https://images.example.com/$HOME").output().unwrap();
+    assert_eq!(refused.status.code(), Some(64));
+}
+
+#[test]
 fn pxe_files_are_those_that_coreos_installer_takes_out() {
     let directory = TempDir::new().unwrap();
     let [ours, theirs] = ["ours", "theirs"].map(|name| directory.path().join(name));

@@ -3,6 +3,7 @@
 mod customize;
 mod extract_pxe;
 mod inspect;
+mod minimal;
 mod wishes;
 
 use std::fs::File;
@@ -50,6 +51,16 @@ pub(super) fn command() -> Command {
         )
         .subcommand(
             wishes::add_arguments(
+                Command::new("minimal")
+                    .about("Make the small ISO whose root file system is fetched from a URL"),
+                &[wishes::IGNITION, wishes::NETWORK_RAMDISK, wishes::KARG],
+            )
+            .arg(minimal::rootfs_url_argument())
+            .arg(iso_argument())
+            .arg(output("the minimal ISO; a file of that name is replaced once the new one is complete")),
+        )
+        .subcommand(
+            wishes::add_arguments(
                 Command::new("extract-pxe").about("Take out what a host needs to boot over the network"),
                 &[wishes::IGNITION, wishes::NETWORK_RAMDISK],
             )
@@ -64,6 +75,9 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         Some(("inspect", matches)) => inspect::inspect(&Iso::open(matches)?, matches.get_flag("ignition")),
         Some(("customize", matches)) => {
             customize::customize(&Iso::open(matches)?, &wishes::read(matches)?, output(matches))
+        }
+        Some(("minimal", matches)) => {
+            minimal::minimal(&Iso::open(matches)?, matches, &wishes::read(matches)?, output(matches))
         }
         Some(("extract-pxe", matches)) => {
             extract_pxe::extract_pxe(&Iso::open(matches)?, &wishes::read(matches)?, output(matches))
