@@ -52,7 +52,7 @@ impl ImageServer {
             IsoType::Disconnected => ImageKind::Disconnected,
         };
         match self.catalog.find(version, arch, kind) {
-            Lookup::Ready(lease) => Ok(lease),
+            Lookup::Ready(found) => Ok(found.lease),
             Lookup::NotReady(report) => Err(Rejection::not_ready(report, arch)),
             Lookup::Unknown if self.knows(version, arch) => {
                 Err(Rejection::IsoNotOffered { iso, version: version.to_owned(), arch })
@@ -80,7 +80,7 @@ impl ImageServer {
         unknown: fn(String, Arch) -> Rejection,
     ) -> Result<Lease, Rejection> {
         match self.catalog.find(&version, arch, ImageKind::Full) {
-            Lookup::Ready(lease) => Ok(lease),
+            Lookup::Ready(found) => Ok(found.lease),
             Lookup::NotReady(report) => Err(Rejection::not_ready(report, arch)),
             Lookup::Unknown if self.knows(&version, arch) => {
                 Err(Rejection::ArtifactsNotOffered { version, arch })

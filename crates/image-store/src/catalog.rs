@@ -2,21 +2,26 @@
 //!
 //! The inbound wing adds entries and moves their states; the outbound wing only looks. An entry stands for one image
 //! that somebody wants: several may lead to the same image, and one whose architectures are not known yet stands for all.
+//! Beside the entries there are retired images, which nobody wants any more and which are found by their build alone.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, OsBuild};
 
-use crate::image::Lease;
+use crate::image::{Lease, WeakLease};
+use crate::key::ImageKey;
+use crate::proof::Proof;
+use crate::statistics::Statistics;
 
 /// An image that the configuration asks for.
 #[derive(Clone, Debug)]
 pub struct DesiredImage {
     /// The OpenShift version that the configuration gives it.
     pub openshift_version: OpenshiftVersion,
-    /// The version of the release that carries it, where it comes from one.
+    /// The version of the release that carries it; `None` where it comes from a URL in `OS_IMAGES`.
     pub release_version: Option<OpenshiftVersion>,
     /// Its architecture; `None` while only the release's payload knows.
     pub arch: Option<Arch>,
@@ -84,11 +89,43 @@ pub struct ImageReport {
     pub state: ImageState,
 }
 
+impl ImageReport {
+    /// How the image was proven, if it is ready.
+    pub fn proof(&self) -> Option<Proof> {
+        self.lease().map(Lease::proof)
+    }
+
+    fn lease(&self) -> Option<&Lease> {
+        match &self.state {
+            ImageState::Ready(lease) => Some(lease),
+            _ => None,
+        }
+    }
+
+    /// Which image it is or will be, as far as that is known.
+    fn key(&self) -> Option<ImageKey> {
+        if let Some(lease) = self.lease() {
+            return Some(lease.key().clone());
+        }
+        Some(ImageKey { os_build: self.os_build.clone()?, arch: self.desired.arch?, kind: self.desired.kind })
+    }
+}
+
+/// An image that can be served.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The image.
+    pub lease: Lease,
+    /// The highest OpenShift version of the entries that share it, whichever of them was looked for. Of a retired image
+    /// it is the last one known, or `None` if nobody noted any.
+    pub openshift_version: Option<OpenshiftVersion>,
+}
+
 /// What a version and an architecture mean.
 #[derive(Clone, Debug)]
 pub enum Lookup {
     /// An image that can be served now.
-    Ready(Lease),
+    Ready(Found),
     /// An image that is wanted, but not there.
     NotReady(ImageReport),
     /// Nobody wants such an image.
@@ -97,12 +134,18 @@ pub enum Lookup {
 
 /// The entries of this process, in memory.
 #[derive(Debug, Default)]
-pub struct Catalog(RwLock<State>);
+pub struct Catalog {
+    state: RwLock<State>,
+    statistics: Statistics,
+}
 
 #[derive(Debug, Default)]
 struct State {
     next_id: u64,
     entries: BTreeMap<EntryId, Entry>,
+    retired: Vec<Found>,
+    /// Every image that was here and is still alive.
+    known: Vec<WeakLease>,
     settled: bool,
 }
 
@@ -144,14 +187,19 @@ impl Catalog {
         let mut state = self.write();
         let Some(entry) = state.entries.get_mut(&id) else { return };
         entry.attempted |= new.ends_an_attempt();
-        match &new {
-            ImageState::Ready(lease) => entry.report.os_build = Some(lease.key().os_build.clone()),
-            _ if matches!(entry.report.state, ImageState::Ready(_)) => return,
-            _ => {}
+        let ready = match &new {
+            ImageState::Ready(lease) => Some(lease.clone()),
+            _ if entry.report.lease().is_some() => return,
+            _ => None,
+        };
+        if let Some(lease) = &ready {
+            entry.report.os_build = Some(lease.key().os_build.clone());
         }
-        let ready = matches!(new, ImageState::Ready(_));
         entry.report.state = new;
-        state.settled |= ready || state.entries.values().all(|entry| entry.attempted);
+        if let Some(lease) = &ready {
+            state.know(lease);
+        }
+        state.settled |= ready.is_some() || state.entries.values().all(|entry| entry.attempted);
     }
 
     /// Says that there is nothing to wait for: nothing is desired.
@@ -161,10 +209,53 @@ impl Catalog {
 
     /// The image that an entry serves now.
     pub fn lease(&self, id: EntryId) -> Option<Lease> {
-        match &self.read().entries.get(&id)?.report.state {
-            ImageState::Ready(lease) => Some(lease.clone()),
-            _ => None,
+        self.read().entries.get(&id)?.report.lease().cloned()
+    }
+
+    /// Says which images are served though nobody wants them any more, in place of those before.
+    pub fn set_retired(&self, retired: Vec<Found>) {
+        let mut state = self.write();
+        for found in &retired {
+            state.know(&found.lease);
         }
+        state.retired = retired;
+    }
+
+    /// The images that are served though nobody wants them any more.
+    pub fn retired(&self) -> Vec<Found> {
+        self.read().retired.clone()
+    }
+
+    /// Every image that the entries want, and the highest OpenShift version of those that share it.
+    ///
+    /// `None` as long as nobody can say: an entry was not tried yet, or it is not known which image it will be.
+    pub fn wanted(&self) -> Option<BTreeMap<ImageKey, OpenshiftVersion>> {
+        let state = self.read();
+        let mut wanted = BTreeMap::new();
+        for Entry { report, attempted } in state.entries.values() {
+            if matches!(report.state, ImageState::Unsupported { .. }) {
+                continue;
+            }
+            let key = report.key().filter(|_| *attempted)?;
+            let version = wanted.entry(key).or_insert_with(|| report.desired.openshift_version.clone());
+            if *version < report.desired.openshift_version {
+                version.clone_from(&report.desired.openshift_version);
+            }
+        }
+        Some(wanted)
+    }
+
+    /// How many images somebody is reading, or is about to: there are leases on them beside those of this catalog. One
+    /// that was removed counts until its last download has ended, since its space is free only then.
+    pub fn images_in_use(&self) -> usize {
+        let state = self.read();
+        let held = |image: &WeakLease| state.leases().filter(|lease| image.is_of(lease)).count();
+        state.known.iter().filter(|image| image.count() > held(image)).count()
+    }
+
+    /// What was done for the entries since the service started.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
     }
 
     /// Whether at least one image was ready, or every first attempt had ended, at some time. It never becomes false again.
@@ -179,35 +270,47 @@ impl Catalog {
 
     /// Finds the image that `version` means: an OS build first, then an OpenShift version, with or without `-multi`.
     ///
-    /// Of several images the one from the newest release that is ready is taken, so that an alias moves to a new build
-    /// only when that can be served.
+    /// Of several images with an OpenShift version those from `OS_IMAGES` go before those from releases; the first that
+    /// was added among them, the newest release among the others, but one that is ready before one that is not. So an
+    /// alias moves to a new build only when that can be served.
     pub fn find(&self, version: &str, arch: Arch, kind: ImageKind) -> Lookup {
         let state = self.read();
         let candidates = || {
-            let reports = state.entries.values().map(|entry| &entry.report);
+            let reports = state.entries.iter().map(|(id, entry)| (*id, &entry.report));
             reports
-                .filter(|report| report.desired.kind == kind)
-                .filter(|report| report.desired.arch.is_none_or(|known| known == arch))
+                .filter(|(_, report)| report.desired.kind == kind)
+                .filter(|(_, report)| report.desired.arch.is_none_or(|known| known == arch))
         };
-        let is_build =
-            |report: &&ImageReport| report.os_build.as_ref().is_some_and(|build| build.as_str() == version);
-        if let Some(found) = best(candidates().filter(is_build)) {
+        let of_build = |ready: bool| {
+            let is_it = |report: &ImageReport| {
+                report.lease().is_some() == ready
+                    && report.os_build.as_ref().is_some_and(|build| build.as_str() == version)
+            };
+            best(candidates().filter(|(_, report)| is_it(report))).map(|report| state.lookup(report))
+        };
+        let retired = || {
+            let is_it =
+                |key: &ImageKey| key.os_build.as_str() == version && key.arch == arch && key.kind == kind;
+            let found = state.retired.iter().find(|found| is_it(found.lease.key()));
+            found.cloned().map(Lookup::Ready)
+        };
+        if let Some(found) = of_build(true).or_else(retired).or_else(|| of_build(false)) {
             return found;
         }
         let Ok(named) = version.parse::<OpenshiftVersion>() else { return Lookup::Unknown };
-        let has_name = |report: &&ImageReport| {
+        let of_version = best(candidates().filter(|(_, report)| {
             report.desired.openshift_version == named
                 || report.desired.release_version.as_ref() == Some(&named)
-        };
-        best(candidates().filter(has_name)).unwrap_or(Lookup::Unknown)
+        }));
+        of_version.map_or(Lookup::Unknown, |report| state.lookup(report))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -219,15 +322,38 @@ impl State {
         self.entries.insert(id, Entry { report, attempted: false });
         id
     }
+
+    /// The leases that the catalog itself holds.
+    fn leases(&self) -> impl Iterator<Item = &Lease> {
+        let entries = self.entries.values().filter_map(|entry| entry.report.lease());
+        entries.chain(self.retired.iter().map(|found| &found.lease))
+    }
+
+    fn know(&mut self, lease: &Lease) {
+        self.known.retain(|image| image.count() > 0);
+        if !self.known.iter().any(|image| image.is_of(lease)) {
+            self.known.push(lease.downgrade());
+        }
+    }
+
+    fn lookup(&self, report: &ImageReport) -> Lookup {
+        let Some(lease) = report.lease() else { return Lookup::NotReady(report.clone()) };
+        let sharing = self.entries.values().map(|entry| &entry.report).filter(|other| {
+            other.os_build.as_ref() == Some(&lease.key().os_build)
+                && other.desired.arch == Some(lease.key().arch)
+                && other.desired.kind == lease.key().kind
+        });
+        let openshift_version = sharing.map(|other| &other.desired.openshift_version).max().cloned();
+        Lookup::Ready(Found { lease: lease.clone(), openshift_version })
+    }
 }
 
-/// The newest ready image, else the newest of those that are not.
-fn best<'a>(reports: impl Iterator<Item = &'a ImageReport>) -> Option<Lookup> {
-    let newest = reports.max_by_key(|report| {
-        (matches!(report.state, ImageState::Ready(_)), &report.desired.release_version)
-    })?;
-    Some(match &newest.state {
-        ImageState::Ready(lease) => Lookup::Ready(lease.clone()),
-        _ => Lookup::NotReady(newest.clone()),
-    })
+/// The entry that owns a name which all of them have.
+fn best<'a>(reports: impl Iterator<Item = (EntryId, &'a ImageReport)>) -> Option<&'a ImageReport> {
+    let rank = |(id, report): &(EntryId, &'a ImageReport)| {
+        let release = report.desired.release_version.as_ref();
+        let is_ready = report.lease().is_some();
+        (release.is_none(), is_ready, release, release.is_none().then_some(Reverse(*id)))
+    };
+    reports.max_by(|one, other| rank(one).cmp(&rank(other))).map(|(_, report)| report)
 }

@@ -34,6 +34,29 @@ pub enum Error {
         available: u64,
     },
 
+    /// The image would take more than the admin allows.
+    #[error(
+        "the image needs {needed} bytes, but of the {limit} bytes that this service may take in {} it has taken or promised {taken}",
+        path.display()
+    )]
+    OverLimit {
+        /// The data directory.
+        path: PathBuf,
+        /// Bytes the image takes.
+        needed: u64,
+        /// Bytes that are taken or promised to running downloads.
+        taken: u64,
+        /// Bytes that may be taken.
+        limit: u64,
+    },
+
+    /// A download was given a name that cannot be part of a file name.
+    #[error("invalid name {name:?} for a download")]
+    InvalidName {
+        /// The name.
+        name: String,
+    },
+
     /// The bytes are not the ones that were announced.
     #[error("the ISO's SHA-256 is {actual}, but {expected} was announced for it")]
     WrongDigest {
@@ -44,7 +67,7 @@ pub enum Error {
     },
 
     /// There is another ISO of the same build, and both were proven.
-    #[error("two releases state different ISOs for {key}: {published} is published, {new} is not")]
+    #[error("two sources state different ISOs for {key}: {published} is published, {new} is not")]
     Conflict {
         /// What both are called.
         key: ImageKey,
@@ -59,6 +82,8 @@ pub enum Error {
     Occupied {
         /// The file.
         path: PathBuf,
+        /// Why it cannot be the image, where that is more than a wrong digest.
+        source: Option<live_iso::Error>,
     },
 
     /// The file is not a CoreOS live ISO that this program understands.
@@ -69,7 +94,7 @@ pub enum Error {
 impl Error {
     /// Whether trying again later can succeed without anybody changing the source of the image.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::NoSpace { .. })
+        matches!(self, Self::Io { .. } | Self::NoSpace { .. } | Self::OverLimit { .. })
     }
 
     /// Whether it lies in the bytes that were staged, so that the same bytes can never be better.

@@ -1,52 +1,93 @@
-//! A published image and the right to read it.
+//! An image that can be served, and the right to read it.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
-use std::sync::Arc;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use coreos_names::Sha256;
 use live_iso::{Extent, Layout};
-use serde::{Deserialize, Serialize};
 
+use crate::index::ImageRecord;
 use crate::key::ImageKey;
+use crate::proof::Proof;
+use crate::store::Inner;
 
-/// How it is known that an image is what its source meant it to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Proof {
-    /// Its SHA-256 is the one that a digest-verified release payload states.
-    Digest,
-}
-
-impl Proof {
-    /// The name shown to people.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Digest => "digest",
-        }
-    }
-}
-
-/// A published image: an open file and everything any request may need to know of it.
+/// An image: an open file and everything any request may need to know of it.
 #[derive(Debug)]
 pub struct Image {
-    pub(crate) key: ImageKey,
-    pub(crate) sha256: Sha256,
-    pub(crate) proof: Proof,
-    pub(crate) layout: Layout,
-    pub(crate) file: File,
+    key: ImageKey,
+    sha256: Sha256,
+    proof: Proof,
+    layout: Layout,
+    file: File,
+    /// Tells files apart.
+    device_and_inode: (u64, u64),
 }
 
 /// The right to read an image. While one exists the image stays readable, even after it was removed from the directory.
 #[derive(Clone, Debug)]
 pub struct Lease(Arc<Image>);
 
-impl Lease {
-    pub(crate) fn new(image: Image) -> Self {
-        Self(Arc::new(image))
+/// An image that is remembered, but not held.
+#[derive(Debug)]
+pub(crate) struct WeakLease(Weak<Image>);
+
+impl WeakLease {
+    /// How many leases there are on it.
+    pub(crate) fn count(&self) -> usize {
+        self.0.strong_count()
     }
 
+    /// Whether this lease is one of them.
+    pub(crate) fn is_of(&self, lease: &Lease) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&lease.0))
+    }
+}
+
+/// The images that somebody can read.
+#[derive(Debug, Default)]
+pub(crate) struct Leased(Mutex<Vec<Weak<Image>>>);
+
+impl Inner {
+    /// Leases the image of a record. One file is the same image for everybody.
+    pub(crate) fn lease(
+        &self,
+        record: &ImageRecord,
+        layout: Layout,
+        file: File,
+        metadata: &Metadata,
+    ) -> Lease {
+        let ImageRecord { key, sha256, proof, .. } = record.clone();
+        let device_and_inode = (metadata.dev(), metadata.ino());
+        let image = Image { key, sha256, proof, layout, file, device_and_inode };
+        let mut leased = self.leased.0.lock().unwrap_or_else(PoisonError::into_inner);
+        leased.retain(|image| image.strong_count() > 0);
+        let mut same = leased.iter().filter_map(Weak::upgrade).filter(|other| other.is_same(&image));
+        if let Some(same) = same.next() {
+            return Lease(same);
+        }
+        let image = Arc::new(image);
+        leased.push(Arc::downgrade(&image));
+        Lease(image)
+    }
+
+    /// Whether somebody in this process holds a lease on this image, in whichever version.
+    pub(crate) fn is_leased(&self, key: &ImageKey) -> bool {
+        let leased = self.leased.0.lock().unwrap_or_else(PoisonError::into_inner);
+        leased.iter().filter_map(Weak::upgrade).any(|image| image.key == *key)
+    }
+}
+
+impl Image {
+    fn is_same(&self, other: &Self) -> bool {
+        let identity = |image: &Self| (image.sha256, image.proof, image.device_and_inode);
+        self.key == other.key && identity(self) == identity(other)
+    }
+}
+
+impl Lease {
     /// Which image this is.
     pub fn key(&self) -> &ImageKey {
         &self.0.key
@@ -65,6 +106,10 @@ impl Lease {
     /// Where things are in the ISO.
     pub fn layout(&self) -> &Layout {
         &self.0.layout
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakLease {
+        WeakLease(Arc::downgrade(&self.0))
     }
 
     /// Reads exactly `extent`, on the thread pool for blocking work.

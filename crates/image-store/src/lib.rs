@@ -8,28 +8,61 @@
 //!
 //! ```text
 //! DATA_DIR/
-//!   rhcos-full-iso-418.94.202511191518-0-x86_64.iso    published images, named as the predecessor named them
+//!   rhcos-full-iso-418.94.202511191518-0-x86_64.iso    images, named as the predecessor named them
 //!   .coreos-image-service/v1/
+//!     lock                                             held (flock) while a file and its record change together
 //!     staging/<instance>-<number>.iso                  images on their way in, each locked (flock) by its process
-//!     images/<name of the published file>.json         index: what was proven of each published image
+//!     staging/<name>.part, <name>.part.json            the same, where a later process can go on
+//!     images/<name of the key's file>.json             index: what was proven of each image, and whose file it is
 //!     releases/<sha256 of the pullspec>.json           index: which images a release image was resolved to
+//!     nmstate/                                         for minimal ISOs, what was taken out of images
 //! ```
 //!
 //! Files are written beside their final place, synced and renamed, so a reader sees all of one or nothing. What is not
 //! drawn here is not ours and is never touched.
+//!
+//! # What was there before
+//!
+//! An ISO that the predecessor left is served where it lies, and never renamed, replaced or removed. It is known by its
+//! name: `rhcos-full-iso-<RHCOS version>-<arch>.iso`, or the older `rhcos-full-iso-<OpenShift version>-<RHCOS
+//! version>-<arch>.iso` with any OpenShift version, because the RHCOS version alone says which image it is; `arch` may be
+//! `aarch64` too. Its layout is checked and it is hashed once; the index remembers. The predecessor's other files (minimal
+//! ISOs, nmstate archives, what it was working on) are left alone.
+//!
+//! # When digests differ
+//!
+//! | there is | a release states another | the admin states another | nobody states any |
+//! |---|---|---|---|
+//! | an image we published, proven by a release | conflict | conflict | served |
+//! | one we published, proven otherwise | conflict | replaced at one instant; old leases live on | served |
+//! | one that was there before, under the key's name | occupied | occupied | served |
+//! | one that was there before, under an older name | passed over | passed over | served |
+//!
+//! An image that turns out to have the digest that a stronger source states gets the stronger proof.
 
 mod catalog;
 mod error;
+mod find;
 mod image;
 mod index;
 mod key;
+mod part;
+mod proof;
+mod retire;
+mod space;
 mod staging;
+mod staging_file;
+mod statistics;
 mod store;
 
-pub use catalog::{Catalog, DesiredImage, EntryId, ImageReport, ImageState, Lookup};
+pub use catalog::{Catalog, DesiredImage, EntryId, Found, ImageReport, ImageState, Lookup};
 pub use error::Error;
-pub use image::{Image, Lease, Proof};
+pub use image::{Image, Lease};
 pub use index::{ResolvedImage, ResolvedRelease};
 pub use key::ImageKey;
+pub use proof::{Expected, Proof};
+pub use retire::Wanted;
+pub use space::Limits;
 pub use staging::{Sealed, Staging};
+pub use statistics::Statistics;
 pub use store::ImageStore;

@@ -1,145 +1,34 @@
-//! Files on their way in: written under a name of their own, locked, and removed unless they are published.
+//! Images on their way in.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Seek, Write};
 use std::sync::Arc;
 
-use coreos_names::Sha256;
+use coreos_names::{Sha256, WithCauses};
 use live_iso::Layout;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
 use sha2::Digest;
 
 use crate::error::Error;
-use crate::image::{Image, Lease, Proof};
+use crate::image::Lease;
 use crate::index::ImageRecord;
 use crate::key::ImageKey;
-use crate::store::{Inner, Promise};
+use crate::part::Part;
+use crate::proof::Expected;
+use crate::space::Promise;
+use crate::staging_file::StagingFile;
+use crate::store::Inner;
 
-/// A locked file in the staging directory. Dropped, it is removed; [`StagingFile::rename`] gives it its final name.
+/// Space is asked for in steps of so many bytes where nobody knows how many will come.
+const STEP: u64 = 16 << 20;
+
+/// An image whose bytes are arriving. They are hashed as they are written.
 ///
-/// The lock tells a second process on the same volume that the file is alive, see [`remove_abandoned`].
-#[derive(Debug)]
-pub(crate) struct StagingFile {
-    file: File,
-    path: PathBuf,
-    renamed: bool,
-}
-
-impl StagingFile {
-    /// Creates a file in `directory` under one of `names`.
-    pub(crate) fn create(directory: &Path, mut names: impl FnMut() -> String) -> Result<Self, Error> {
-        loop {
-            let path = directory.join(names());
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .open(&path)
-                .map_err(Error::io("create", &path))?;
-            let file = Self { file, path, renamed: false };
-            // Between the creation and the lock another process may have taken the file for an abandoned one.
-            match file.file.try_lock() {
-                Ok(()) if file.is_linked()? => return Ok(file),
-                Ok(()) | Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(Error::io("lock", &file.path)(error)),
-            }
-        }
-    }
-
-    fn is_linked(&self) -> Result<bool, Error> {
-        Ok(self.file.metadata().map_err(Error::io("read", &self.path))?.nlink() > 0)
-    }
-
-    /// Makes everything written so far durable.
-    fn sync(&self) -> Result<(), Error> {
-        self.file.sync_all().map_err(Error::io("sync", &self.path))
-    }
-
-    /// Gives the file, which was synced, a final name that nothing has. `None` if something has it.
-    fn rename_to_new(self, target: &Path) -> Result<Option<File>, Error> {
-        match renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
-            Ok(()) => self.renamed(target).map(Some),
-            // Some network file systems cannot promise it.
-            Err(Errno::INVAL) if !target.exists() => self.rename(target).map(Some),
-            Err(Errno::EXIST | Errno::INVAL) => Ok(None),
-            Err(errno) => Err(Error::io("create", target)(errno.into())),
-        }
-    }
-
-    /// Makes everything written so far durable and gives the file its final name, replacing what has it.
-    pub(crate) fn rename(self, target: &Path) -> Result<File, Error> {
-        self.sync()?;
-        std::fs::rename(&self.path, target).map_err(Error::io("create", target))?;
-        self.renamed(target)
-    }
-
-    fn renamed(mut self, target: &Path) -> Result<File, Error> {
-        self.renamed = true;
-        if let Some(directory) = target.parent() {
-            File::open(directory)
-                .and_then(|handle| handle.sync_all())
-                .map_err(Error::io("sync", directory))?;
-        }
-        let file = self.file.try_clone().map_err(Error::io("open", target))?;
-        file.unlock().map_err(Error::io("unlock", target))?;
-        Ok(file)
-    }
-}
-
-impl Write for StagingFile {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.file.write(buffer)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Drop for StagingFile {
-    fn drop(&mut self) {
-        if !self.renamed
-            && let Err(error) = std::fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove an unfinished file");
-        }
-    }
-}
-
-/// Removes the staging files that no living process holds: what a crash left behind.
-pub(crate) fn remove_abandoned(directory: &Path) -> Result<(), Error> {
-    let entries = std::fs::read_dir(directory).map_err(Error::io("list", directory))?;
-    for entry in entries {
-        let path = entry.map_err(Error::io("list", directory))?.path();
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            // A living process has just published or removed it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::io("open", &path)(error)),
-        };
-        match file.try_lock() {
-            // Its owner may have published it meanwhile, or another process may have removed it.
-            Ok(()) => match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &path)(error));
-                }
-                _ => {}
-            },
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
-        }
-    }
-    Ok(())
-}
-
-/// An image whose bytes are arriving. They are hashed as they are written; dropped, it leaves nothing behind.
+/// Dropped, it leaves nothing behind, unless its bytes came with a validator ([`Staging::restart`]): then they are synced
+/// and kept for whoever stages a download of that name next. Dropping can therefore block.
 #[derive(Debug)]
 pub struct Staging {
     file: StagingFile,
+    /// What makes it resumable.
+    part: Option<Part>,
     hasher: sha2::Sha256,
     written: u64,
     promise: Promise,
@@ -149,37 +38,103 @@ pub struct Staging {
 impl Staging {
     pub(crate) fn new(file: StagingFile, store: Arc<Inner>) -> Self {
         let promise = Promise::none(Arc::clone(&store));
-        Self { file, hasher: sha2::Sha256::new(), written: 0, promise, store }
+        Self { file, part: None, hasher: sha2::Sha256::new(), written: 0, promise, store }
     }
 
-    /// Makes sure that `size` bytes have room beside everything that other downloads were promised.
+    /// Takes over the bytes that `part` vouches for. All of them are read, to hash them.
+    pub(crate) fn resume(file: StagingFile, part: Part, store: Arc<Inner>) -> Result<Self, Error> {
+        let mut staging = Self::new(file, store);
+        let mut bytes = staging.file.file();
+        staging.hasher = bytes
+            .rewind()
+            .and_then(|()| hash(bytes.take(part.synced())))
+            .map_err(Error::io("read", staging.file.path()))?;
+        staging.written = part.synced();
+        staging.part = Some(part);
+        Ok(staging)
+    }
+
+    /// Makes sure that an image of `size` bytes, of which some may have been written, has room beside everything that
+    /// other downloads were promised.
+    ///
+    /// Where it is not called, or more bytes come, space is made sure of in steps; then writing fails with an
+    /// [`io::Error`] around [`Error::NoSpace`] or [`Error::OverLimit`].
     pub fn reserve(&mut self, size: u64) -> Result<(), Error> {
-        self.promise.renew(size)
+        self.promise.renew(size.saturating_sub(self.written))
     }
 
-    /// Bytes written so far.
+    /// Bytes written so far, those of earlier attempts and processes included.
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// Proves the image: its digest must be `expected` and its layout one that this program understands.
-    pub fn seal(mut self, expected: Sha256) -> Result<Sealed, Error> {
-        let actual = Sha256::new(self.hasher.finalize_reset());
-        if actual != expected {
-            return Err(Error::WrongDigest { expected, actual });
+    /// What identifies the version of the source that the bytes came from, if they can be continued.
+    pub fn validator(&self) -> Option<&str> {
+        self.part.as_ref().and_then(Part::validator)
+    }
+
+    /// Forgets every byte, to begin with those of another version of the source.
+    ///
+    /// `validator` identifies that version: a strong entity tag. With one, and if nobody else is at the same download,
+    /// the bytes outlive this value. One that is empty or longer than 1 KiB counts as none.
+    pub fn restart(&mut self, validator: Option<&str>) -> Result<(), Error> {
+        if let Some(part) = &mut self.part {
+            part.restart(&self.store, validator)?;
         }
-        let layout = Layout::read(&self.file.file).map_err(Error::Layout)?;
-        self.file.sync()?;
-        Ok(Sealed { staging: self, sha256: actual, proof: Proof::Digest, layout })
+        self.file.truncate(0)?;
+        self.promise.keep(self.promise.remaining());
+        self.hasher = sha2::Sha256::new();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Proves the image: it must be what is expected, and its layout one that this program understands.
+    ///
+    /// Bytes that fail are not kept, whatever validator they came with.
+    pub fn seal(mut self, expected: Expected) -> Result<Sealed, Error> {
+        match self.prove(expected) {
+            Ok((sha256, layout)) => {
+                self.file.sync()?;
+                Ok(Sealed { staging: self, sha256, expected, layout })
+            }
+            Err(error) => {
+                self.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn prove(&self, expected: Expected) -> Result<(Sha256, Layout), Error> {
+        let actual = Sha256::new(self.hasher.clone().finalize());
+        match expected.sha256() {
+            Some(expected) if expected != actual => Err(Error::WrongDigest { expected, actual }),
+            _ => Ok((actual, Layout::read(self.file.file()).map_err(Error::Layout)?)),
+        }
+    }
+
+    /// Sees to it that nothing is kept.
+    fn discard(&mut self) {
+        if let Some(mut part) = self.part.take() {
+            part.forget(&self.store).unwrap_or_else(|error| stays_behind(&error));
+        }
     }
 }
 
 impl Write for Staging {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let len = buffer.len() as u64;
+        if self.promise.remaining() < len {
+            self.promise.renew(len.max(STEP)).map_err(io::Error::other)?;
+        }
         let count = self.file.write(buffer)?;
         self.hasher.update(&buffer[..count]);
         self.written += count as u64;
         self.promise.keep(count as u64);
+        if let Some(part) = &mut self.part
+            && part.is_due(self.written)
+        {
+            part.cover(&self.store, &self.file, self.written).map_err(io::Error::other)?;
+        }
         Ok(count)
     }
 
@@ -188,34 +143,81 @@ impl Write for Staging {
     }
 }
 
+impl Drop for Staging {
+    fn drop(&mut self) {
+        let Some(part) = &mut self.part else { return };
+        if part.validator().is_none() || self.written == 0 {
+            self.discard();
+            return;
+        }
+        // Without the newest journal the one before it still tells the truth.
+        part.cover(&self.store, &self.file, self.written).unwrap_or_else(|error| stays_behind(&error));
+        self.file.keep();
+    }
+}
+
+fn stays_behind(error: &Error) {
+    tracing::warn!(error = %WithCauses(error), "an unfinished download cannot be tidied up");
+}
+
 /// An image that is proven, understood and on stable storage, but not yet under its name.
 #[derive(Debug)]
 pub struct Sealed {
     staging: Staging,
     sha256: Sha256,
-    proof: Proof,
+    expected: Expected,
     layout: Layout,
 }
 
 impl Sealed {
     /// Gives the image its final name and records it in the index. From here on a restart finds it.
     ///
-    /// A file of that name is replaced only if it is ours and damaged. One that holds the same bytes is taken instead of
-    /// the new one; one that holds others is an error ([`Error::Conflict`], [`Error::Occupied`]), because somebody may
-    /// rely on it.
-    pub fn publish(self, key: ImageKey) -> Result<Lease, Error> {
-        let Self { staging, sha256, proof, layout } = self;
-        let store = Arc::clone(&staging.store);
+    /// If an image that is as expected was published meanwhile, that one is taken. A file of that name is replaced only
+    /// if this service wrote it, and it is damaged or [`Expected::Admin`] names another one; who has leased the old image
+    /// keeps it. Any other file is an error ([`Error::Conflict`], [`Error::Occupied`]), because somebody may rely on it.
+    pub fn publish(mut self, key: ImageKey) -> Result<Lease, Error> {
+        let published = self.rename(key);
+        // What the system refused can succeed the next time, with the same bytes.
+        if !matches!(&published, Err(error) if error.is_retryable()) {
+            self.staging.discard();
+        }
+        published
+    }
+
+    fn rename(&mut self, key: ImageKey) -> Result<Lease, Error> {
+        let store = Arc::clone(&self.staging.store);
         let path = store.image_path(&key);
-        if let Some(published) = store.find(&key, sha256)? {
+        let _lock = store.lock_index()?;
+        if let Some(published) = store.find(&key, self.expected)? {
             return Ok(published);
         }
-        let file = match ImageRecord::read(&store, &key)? {
-            Some(_) => staging.file.rename(&path)?,
-            None => staging.file.rename_to_new(&path)?.ok_or(Error::Occupied { path: path.clone() })?,
+        let file = &mut self.staging.file;
+        let metadata = file.file().metadata().map_err(Error::io("read", file.path()))?;
+        let record = ImageRecord::published(key, self.sha256, self.expected.proof(), &metadata);
+        let file = if store.is_ours(&record.key, &path)? {
+            let file = file.rename(&path)?;
+            record.write(&store)?;
+            file
+        } else {
+            // A file without a record would never be known as ours again, but a record without a file does no harm.
+            record.write(&store)?;
+            file.rename_to_new(&path)?.ok_or(Error::Occupied { path, source: None })?
         };
-        let metadata = file.metadata().map_err(Error::io("read", &path))?;
-        ImageRecord::new(key.clone(), sha256, proof, &metadata).write(&store)?;
-        Ok(Lease::new(Image { key, sha256, proof, layout, file }))
+        Ok(store.lease(&record, self.layout.clone(), file, &metadata))
+    }
+}
+
+/// Hashes everything that can be read.
+pub(crate) fn hash(mut bytes: impl Read) -> io::Result<sha2::Sha256> {
+    const CHUNK: usize = 256 * 1024;
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match bytes.read(&mut buffer) {
+            Ok(0) => return Ok(hasher),
+            Ok(count) => hasher.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }

@@ -1,64 +1,86 @@
 //! The data directory.
 
 use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use coreos_names::Sha256;
-use live_iso::Layout;
-use sha2::Digest;
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::image::{Image, Lease, Proof};
-use crate::index::{ImageRecord, ResolvedRelease};
+use crate::find::Hashed;
+use crate::image::{Lease, Leased};
+use crate::index::ResolvedRelease;
 use crate::key::ImageKey;
-use crate::staging::{self, Staging, StagingFile};
+use crate::part::{self, Part};
+use crate::proof::Expected;
+use crate::space::Limits;
+use crate::staging::Staging;
+use crate::staging_file::StagingFile;
 
 /// The images of one data directory. Cheap to clone. All its work is blocking file I/O.
 #[derive(Clone, Debug)]
-pub struct ImageStore(Arc<Inner>);
+pub struct ImageStore(pub(crate) Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) limits: Limits,
     /// Distinguishes the staging files of this process from those of others on the same volume.
     instance: String,
     next_staging_number: AtomicU64,
     /// Bytes that running downloads were promised and have not written yet.
-    promised: Mutex<u64>,
+    pub(crate) promised: Mutex<u64>,
+    pub(crate) hashed: Hashed,
+    pub(crate) leased: Leased,
 }
 
 impl ImageStore {
-    /// Opens a data directory, makes ours inside it, and removes what an earlier process left unfinished.
-    pub fn open(data_dir: &Path) -> Result<Self, Error> {
+    /// Opens a data directory, makes ours inside it, and removes what an earlier process left that nobody can go on with.
+    pub fn open(data_dir: &Path, limits: Limits) -> Result<Self, Error> {
         let inner = Inner {
             data_dir: data_dir.to_owned(),
+            limits,
             instance: Uuid::new_v4().simple().to_string(),
             next_staging_number: AtomicU64::new(0),
             promised: Mutex::new(0),
+            hashed: Hashed::default(),
+            leased: Leased::default(),
         };
-        for directory in [inner.staging_dir(), inner.images_dir(), inner.releases_dir()] {
+        for directory in [inner.staging_dir(), inner.images_dir(), inner.releases_dir(), inner.nmstate_dir()]
+        {
             std::fs::create_dir_all(&directory).map_err(Error::io("create", &directory))?;
         }
-        staging::remove_abandoned(&inner.staging_dir())?;
+        part::remove_abandoned(&inner)?;
         Ok(Self(Arc::new(inner)))
     }
 
-    /// The image of this name, if a file with exactly these bytes is there: one that was published, or one without an
-    /// entry in the index that turns out to be the image, as after an upgrade from the predecessor.
+    /// The image of this name, if a file that is as expected is there: one that was published, or one that was there
+    /// before, as after an upgrade from the predecessor (see the crate's documentation).
     ///
-    /// A file that was touched since it was proven is hashed; one of ours that is damaged counts as absent. Other bytes
-    /// under this name are an error: [`Error::Conflict`] or [`Error::Occupied`].
-    pub fn find(&self, key: &ImageKey, sha256: Sha256) -> Result<Option<Lease>, Error> {
-        self.0.find(key, sha256)
+    /// A file that was touched since it was proven is hashed; one of ours that is damaged counts as absent, and so does
+    /// one of ours where the admin now states another digest. Any other file under this name is an error:
+    /// [`Error::Conflict`] or [`Error::Occupied`].
+    pub fn find(&self, key: &ImageKey, expected: Expected) -> Result<Option<Lease>, Error> {
+        self.0.find(key, expected)
     }
 
     /// A new place for the bytes of an image.
     pub fn stage(&self) -> Result<Staging, Error> {
-        Ok(Staging::new(self.0.staging_file("iso")?, Arc::clone(&self.0)))
+        self.0.stage()
+    }
+
+    /// A place for the bytes of one source, which may be partly there from an earlier attempt or process: see
+    /// [`Staging::written`] and [`Staging::validator`]. They are read once, to hash them.
+    ///
+    /// `name` stands for the source. It is made of letters, digits, `.`, `-`, `_` and `+`, begins with a letter or digit,
+    /// and is no longer than 128. While another process is at the same download, this is a place of its own as
+    /// [`ImageStore::stage`] gives it.
+    pub fn stage_download(&self, name: &str) -> Result<Staging, Error> {
+        match Part::open(&self.0, name)? {
+            Some((file, part)) => Staging::resume(file, part, Arc::clone(&self.0)),
+            None => self.0.stage(),
+        }
     }
 
     /// What `pullspec` was resolved to the last time, by this or an earlier process.
@@ -77,7 +99,7 @@ impl Inner {
         self.data_dir.join(".coreos-image-service/v1")
     }
 
-    fn staging_dir(&self) -> PathBuf {
+    pub(crate) fn staging_dir(&self) -> PathBuf {
         self.own_dir().join("staging")
     }
 
@@ -89,42 +111,36 @@ impl Inner {
         self.own_dir().join("releases")
     }
 
+    pub(crate) fn nmstate_dir(&self) -> PathBuf {
+        self.own_dir().join("nmstate")
+    }
+
     pub(crate) fn image_path(&self, key: &ImageKey) -> PathBuf {
         self.data_dir.join(key.file_name())
     }
 
-    pub(crate) fn find(&self, key: &ImageKey, sha256: Sha256) -> Result<Option<Lease>, Error> {
-        let path = self.image_path(key);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io("open", &path)(error)),
-        };
-        let metadata = file.metadata().map_err(Error::io("read", &path))?;
-        let record = ImageRecord::read(self, key)?;
-        let as_recorded =
-            record.as_ref().filter(|record| record.describes(&metadata)).map(|record| record.sha256);
-        let actual = match as_recorded {
-            Some(proven) => proven,
-            None => sha256_of(&file).map_err(Error::io("read", &path))?,
-        };
-        if actual != sha256 {
-            return match record {
-                Some(record) if record.sha256 == actual => {
-                    Err(Error::Conflict { key: key.clone(), published: actual, new: sha256 })
-                }
-                Some(_) => {
-                    tracing::warn!(path = %path.display(), "the file is not the one that was proven; it is not served");
-                    Ok(None)
-                }
-                None => Err(Error::Occupied { path }),
-            };
+    /// The files in a directory, sorted.
+    #[expect(clippy::unused_self, reason = "a directory of this store")]
+    pub(crate) fn list(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(directory).map_err(Error::io("list", directory))? {
+            let path = entry.map_err(Error::io("list", directory))?.path();
+            if path.is_file() {
+                files.push(path);
+            }
         }
-        let layout = Layout::read(&file).map_err(Error::Layout)?;
-        if as_recorded.is_none() {
-            ImageRecord::new(key.clone(), sha256, Proof::Digest, &metadata).write(self)?;
-        }
-        Ok(Some(Lease::new(Image { key: key.clone(), sha256, proof: Proof::Digest, layout, file })))
+        files.sort();
+        Ok(files)
+    }
+
+    /// Held while a file and its record change together, so that a second process on the same volume never removes
+    /// what the first has just published. Given up when the file is closed.
+    pub(crate) fn lock_index(&self) -> Result<File, Error> {
+        let path = self.own_dir().join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(Error::io("create", &path))?;
+        file.lock().map_err(Error::io("lock", &path))?;
+        Ok(file)
     }
 
     pub(crate) fn staging_file(&self, extension: &str) -> Result<StagingFile, Error> {
@@ -133,59 +149,8 @@ impl Inner {
             format!("{}-{number}.{extension}", self.instance)
         })
     }
-}
 
-/// Free space set aside for one download, so that several running at once do not count on the same bytes.
-#[derive(Debug)]
-pub(crate) struct Promise {
-    remaining: u64,
-    store: Arc<Inner>,
-}
-
-impl Promise {
-    pub(crate) fn none(store: Arc<Inner>) -> Self {
-        Self { remaining: 0, store }
-    }
-
-    /// Exchanges the promise for one of `size` bytes, or says that there are not so many.
-    pub(crate) fn renew(&mut self, size: u64) -> Result<(), Error> {
-        self.keep(self.remaining);
-        let data_dir = &self.store.data_dir;
-        let mut promised = self.store.promised.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = rustix::fs::statvfs(data_dir)
-            .map(|file_system| file_system.f_bavail.saturating_mul(file_system.f_frsize))
-            .map_err(|errno| Error::io("read the free space of", data_dir)(errno.into()))?;
-        let available = free.saturating_sub(*promised);
-        if size > available {
-            return Err(Error::NoSpace { path: data_dir.clone(), needed: size, available });
-        }
-        *promised += size;
-        self.remaining = size;
-        Ok(())
-    }
-
-    /// Counts `written` bytes as delivered: they are no longer free space.
-    pub(crate) fn keep(&mut self, written: u64) {
-        let kept = written.min(self.remaining);
-        self.remaining -= kept;
-        *self.store.promised.lock().unwrap_or_else(PoisonError::into_inner) -= kept;
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        self.keep(self.remaining);
-    }
-}
-
-fn sha256_of(mut file: &File) -> io::Result<Sha256> {
-    const CHUNK: usize = 256 * 1024;
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Sha256::new(hasher.finalize())),
-            count => hasher.update(&buffer[..count]),
-        }
+    fn stage(self: &Arc<Self>) -> Result<Staging, Error> {
+        Ok(Staging::new(self.staging_file("iso")?, Arc::clone(self)))
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::SystemTime;
 
 use coreos_names::{Arch, ImageKind, Sha256};
-use image_store::{Catalog, DesiredImage, ImageKey, ImageState, ImageStore, Lease, Lookup};
+use image_store::{Catalog, DesiredImage, Expected, ImageKey, ImageState, ImageStore, Lease, Limits, Lookup};
 use sha2::Digest;
 use tempfile::TempDir;
 use test_support::fixtures::live_iso;
@@ -12,11 +12,11 @@ use test_support::fixtures::live_iso;
 /// An image of the given build. (The catalog never looks inside.)
 fn lease(directory: &TempDir, os_build: &str) -> Lease {
     let iso = std::fs::read(live_iso(Arch::X86_64)).unwrap();
-    let mut staging = ImageStore::open(directory.path()).unwrap().stage().unwrap();
+    let mut staging = ImageStore::open(directory.path(), Limits::default()).unwrap().stage().unwrap();
     staging.write_all(&iso).unwrap();
     let sha256 = Sha256::new(sha2::Sha256::digest(&iso));
     let key = ImageKey { os_build: os_build.parse().unwrap(), arch: Arch::X86_64, kind: ImageKind::Full };
-    staging.seal(sha256).unwrap().publish(key).unwrap()
+    staging.seal(Expected::Release(sha256)).unwrap().publish(key).unwrap()
 }
 
 fn wanted(openshift_version: &str, release_version: &str, arch: Option<Arch>) -> DesiredImage {
@@ -35,7 +35,7 @@ fn failed() -> ImageState {
 /// The build that a request would be served with.
 fn found(catalog: &Catalog, version: &str) -> Option<String> {
     match catalog.find(version, Arch::X86_64, ImageKind::Full) {
-        Lookup::Ready(lease) => Some(lease.key().os_build.to_string()),
+        Lookup::Ready(found) => Some(found.lease.key().os_build.to_string()),
         _ => None,
     }
 }

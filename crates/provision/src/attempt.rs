@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use coreos_names::{Arch, ImageKind};
-use image_store::{EntryId, ImageKey, ImageState, Lease};
+use image_store::{EntryId, Expected, ImageKey, ImageState, Lease};
 use release_payload::{LiveIso, Payload};
 
 use crate::progress::Progress;
@@ -72,7 +72,7 @@ impl Provisioner {
         self.catalog.set_build(entry, key.os_build.clone());
         let _only_once = self.lock_key(&key).await;
         let sha256 = forecast.sha256;
-        match self.blocking(move |store| store.find(&key, sha256)).await? {
+        match self.blocking(move |store| store.find(&key, Expected::Release(sha256))).await? {
             Some(lease) => Ok(lease),
             None => self.fetch(payload, arch, entry).await,
         }
@@ -93,7 +93,8 @@ impl Provisioner {
         let staging = extracted.sink.into_staging();
         let (size, boot_image) = (staging.written(), extracted.stated);
         let key = ImageKey { os_build: boot_image.os_build, arch, kind: ImageKind::Full };
-        let lease = self.blocking(move |_| staging.seal(boot_image.sha256)?.publish(key)).await?;
+        let lease =
+            self.blocking(move |_| staging.seal(Expected::Release(boot_image.sha256))?.publish(key)).await?;
         tracing::info!(
             release.version = %payload.version(), image.key = %lease.key(), image.bytes = size,
             image.sha256 = %lease.sha256(), duration.seconds = started.elapsed().as_secs_f64(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
-use image_store::{DesiredImage, EntryId, ImageState, Lease, ResolvedImage, ResolvedRelease};
+use image_store::{DesiredImage, EntryId, Expected, ImageState, Lease, ResolvedImage, ResolvedRelease};
 use release_payload::Payload;
 use release_payload::release_images::{Architectures, ReleaseImage};
 use tokio::sync::Mutex;
@@ -60,7 +60,7 @@ impl Release {
         self.reconcile(&known.arches);
         for (&arch, &entry) in self.entries() {
             let Some(ResolvedImage { key, sha256, .. }) = known.images.get(&arch).cloned() else { continue };
-            match self.provisioner.blocking(move |store| store.find(&key, sha256)).await {
+            match self.provisioner.blocking(move |store| store.find(&key, Expected::Release(sha256))).await {
                 Ok(Some(lease)) => {
                     tracing::info!(release.version = %known.version, image.key = %lease.key(), "serving from the data directory");
                     self.provisioner.catalog.set_state(entry, ImageState::Ready(lease));

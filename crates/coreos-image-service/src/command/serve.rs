@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Reusing};
-use image_store::{Catalog, ImageStore};
+use image_store::{Catalog, ImageStore, Limits};
 use oci_registry::Registry;
 use provision::{Provisioner, RetryPolicy};
 use tokio::net::TcpListener;
@@ -29,7 +29,7 @@ pub(crate) fn serve(settings: ServeSettings) -> anyhow::Result<()> {
 
 async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     let started = Instant::now();
-    let store = ImageStore::open(&settings.data_dir)?;
+    let store = ImageStore::open(&settings.data_dir, Limits::default())?;
     let registry = Registry::new(settings.registry)
         .map_err(|error| InvalidSettings::in_use("REGISTRY_TRUSTED_CA_FILE", &error))?;
     let catalog = Arc::new(Catalog::default());

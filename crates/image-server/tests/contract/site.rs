@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use coreos_names::{Arch, ImageKind, Sha256};
 use image_server::{AssistedService, ImageServer, InfraEnvSource, Reusing};
-use image_store::{Catalog, DesiredImage, EntryId, ImageKey, ImageState, ImageStore, Lease};
+use image_store::{
+    Catalog, DesiredImage, EntryId, Expected, ImageKey, ImageState, ImageStore, Lease, Limits,
+};
 use live_iso::Extent;
 use prometheus::Registry;
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -67,13 +69,13 @@ impl Published {
 
     /// Publishes an ISO of any kind in `data_dir`.
     pub(crate) fn publish_as(data_dir: &Path, iso: Bytes, arch: Arch, kind: ImageKind) -> Self {
-        let store = ImageStore::open(data_dir).unwrap();
+        let store = ImageStore::open(data_dir, Limits::default()).unwrap();
         let mut staging = store.stage().unwrap();
         staging.write_all(&iso).unwrap();
         let sha256 = Sha256::new(sha2::Sha256::digest(&iso));
         let key = ImageKey { os_build: OS_BUILD.parse().unwrap(), arch, kind };
         let path = data_dir.join(key.file_name());
-        Self { iso, lease: staging.seal(sha256).unwrap().publish(key).unwrap(), path }
+        Self { iso, lease: staging.seal(Expected::Release(sha256)).unwrap().publish(key).unwrap(), path }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coreos_names::{Arch, ImageKind};
-use image_store::{Catalog, ImageState, ImageStore, Lease, Lookup};
+use image_store::{Catalog, ImageState, ImageStore, Lease, Limits, Lookup};
 use oci_registry::{Config, PullSecret, Registry, Retry};
 use provision::{Provisioner, RetryPolicy};
 use release_payload::release_images;
@@ -119,7 +119,7 @@ impl Site {
         let catalog = Arc::new(Catalog::default());
         let provisioner = Arc::new(Provisioner::new(
             Registry::new(config).unwrap(),
-            ImageStore::open(self.data.path()).unwrap(),
+            ImageStore::open(self.data.path(), Limits::default()).unwrap(),
             Arc::clone(&catalog),
             RetryPolicy { shortest: Duration::from_millis(50), longest: Duration::from_millis(200) },
             2,
@@ -172,7 +172,7 @@ impl Run {
     /// The image of a version, which must be ready.
     pub(crate) fn ready(&self, version: &str, arch: Arch) -> Lease {
         match self.catalog.find(version, arch, ImageKind::Full) {
-            Lookup::Ready(lease) => lease,
+            Lookup::Ready(found) => found.lease,
             other => panic!("{version} {arch} is not ready: {other:?}"),
         }
     }

@@ -1,0 +1,185 @@
+//! Finding an image that is there, whoever put it there.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use coreos_names::{Sha256, WithCauses};
+use live_iso::Layout;
+use sha2::Digest;
+
+use crate::error::Error;
+use crate::image::Lease;
+use crate::index::{ImageRecord, Stamp};
+use crate::key::ImageKey;
+use crate::proof::{Expected, Proof};
+use crate::staging;
+use crate::store::Inner;
+
+/// A file that may be an image.
+struct Candidate {
+    file_name: String,
+    path: PathBuf,
+    file: File,
+    metadata: Metadata,
+    /// What is known of it, true or not.
+    record: Option<ImageRecord>,
+}
+
+/// What a file turned out to be.
+enum Verdict {
+    Image(Lease),
+    /// It was written by this service, and is to be replaced.
+    Replace,
+    /// It is another image, or none.
+    Another {
+        sha256: Option<Sha256>,
+        source: Option<live_iso::Error>,
+    },
+}
+
+impl Inner {
+    pub(crate) fn find(&self, key: &ImageKey, expected: Expected) -> Result<Option<Lease>, Error> {
+        let record = ImageRecord::read(self, key)?;
+        if let Some(candidate) = self.candidate(key.file_name(), record.as_ref())? {
+            return match self.judge(&candidate, key, expected)? {
+                Verdict::Image(lease) => Ok(Some(lease)),
+                Verdict::Replace => Ok(None),
+                Verdict::Another { sha256, source } => match (candidate.record, expected.sha256()) {
+                    (Some(record), Some(new))
+                        if sha256 == Some(record.sha256)
+                            && (record.is_published || record.proof == Proof::Digest) =>
+                    {
+                        Err(Error::Conflict { key: key.clone(), published: record.sha256, new })
+                    }
+                    _ => Err(Error::Occupied { path: candidate.path, source }),
+                },
+            };
+        }
+        for path in self.list(&self.data_dir)? {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if !key.is_named_by(name) {
+                continue;
+            }
+            let Some(candidate) = self.candidate(name.to_owned(), record.as_ref())? else { continue };
+            match self.judge(&candidate, key, expected)? {
+                Verdict::Image(lease) => return Ok(Some(lease)),
+                Verdict::Replace => {}
+                Verdict::Another { source, .. } => {
+                    let reason = source.map_or_else(
+                        || "its SHA-256 is another one".to_owned(),
+                        |error| WithCauses(&error).to_string(),
+                    );
+                    tracing::warn!(path = %path.display(), image.key = %key, reason, "the file has the image's name but is not the image; it is left alone");
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the file at `path`, if any, was written by this service.
+    pub(crate) fn is_ours(&self, key: &ImageKey, path: &Path) -> Result<bool, Error> {
+        let record = ImageRecord::read(self, key)?;
+        Ok(record.is_some_and(|record| path.metadata().is_ok_and(|metadata| record.is_of_ours(&metadata))))
+    }
+
+    /// Opens the file that a record is about, if its bytes are still the recorded ones.
+    pub(crate) fn open_recorded(&self, record: &ImageRecord) -> Result<Option<Lease>, Error> {
+        let Some(Candidate { file, metadata, .. }) = self.recorded(record)? else { return Ok(None) };
+        let layout = Layout::read(&file).map_err(Error::Layout)?;
+        Ok(Some(self.lease(record, layout, file, &metadata)))
+    }
+
+    /// Whether there is a file with the bytes that a record is about.
+    pub(crate) fn has_recorded_bytes(&self, record: &ImageRecord) -> Result<bool, Error> {
+        Ok(self.recorded(record)?.is_some())
+    }
+
+    fn recorded(&self, record: &ImageRecord) -> Result<Option<Candidate>, Error> {
+        let Some(candidate) = self.candidate(record.file_name(), Some(record))? else { return Ok(None) };
+        Ok((self.digest_of(&candidate)? == record.sha256).then_some(candidate))
+    }
+
+    fn candidate(&self, file_name: String, record: Option<&ImageRecord>) -> Result<Option<Candidate>, Error> {
+        let path = self.data_dir.join(&file_name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open", &path)(error)),
+        };
+        let metadata = file.metadata().map_err(Error::io("read", &path))?;
+        let record = record.filter(|record| record.file_name() == file_name).cloned();
+        Ok(Some(Candidate { file_name, path, file, metadata, record }))
+    }
+
+    fn judge(&self, candidate: &Candidate, key: &ImageKey, expected: Expected) -> Result<Verdict, Error> {
+        let Candidate { file_name, path, file, metadata, record } = candidate;
+        let is_of_ours = record.as_ref().is_some_and(|record| record.is_of_ours(metadata));
+        // Cheaper than hashing what cannot be served anyway.
+        if expected == Expected::Structure
+            && !is_of_ours
+            && let Err(error) = Layout::read(file)
+        {
+            return Ok(Verdict::Another { sha256: None, source: Some(error) });
+        }
+        let actual = self.digest_of(candidate)?;
+        let proven = record.as_ref().filter(|record| record.sha256 == actual);
+        if proven.is_none() && is_of_ours && expected.sha256() != Some(actual) {
+            tracing::warn!(path = %path.display(), "the file is not the one that was proven; it is not served");
+            return Ok(Verdict::Replace);
+        }
+        if expected.sha256().is_some_and(|stated| stated != actual) {
+            let replaced = matches!(expected, Expected::Admin(_))
+                && is_of_ours
+                && record.as_ref().is_some_and(|record| record.proof < Proof::Digest);
+            if replaced {
+                tracing::info!(path = %path.display(), "another SHA-256 is configured for the image; it is to be replaced");
+                return Ok(Verdict::Replace);
+            }
+            return Ok(Verdict::Another { sha256: Some(actual), source: None });
+        }
+        let layout = Layout::read(file).map_err(Error::Layout)?;
+        let mut new = match proven {
+            Some(record) => record.clone(),
+            None => ImageRecord::adopted(key.clone(), file_name, actual, expected.proof(), metadata),
+        };
+        new.proof = new.proof.max(expected.proof());
+        new.restamp(metadata);
+        if record.as_ref() != Some(&new) {
+            new.write(self)?;
+        }
+        let file = file.try_clone().map_err(Error::io("open", path))?;
+        Ok(Verdict::Image(self.lease(&new, layout, file, metadata)))
+    }
+
+    /// The SHA-256 of a file: the recorded one, if it was not touched since.
+    fn digest_of(&self, candidate: &Candidate) -> Result<Sha256, Error> {
+        let Candidate { path, file, metadata, record, .. } = candidate;
+        match record {
+            Some(record) if record.describes(metadata) => Ok(record.sha256),
+            _ => self.hashed.digest_of(path, file, metadata).map_err(Error::io("read", path)),
+        }
+    }
+}
+
+/// What files without a record were hashed to, so that one that turned out to be another image is not read again with
+/// every attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Hashed(Mutex<BTreeMap<PathBuf, (Stamp, Sha256)>>);
+
+impl Hashed {
+    fn digest_of(&self, path: &Path, file: &File, metadata: &Metadata) -> io::Result<Sha256> {
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = Stamp::of(metadata);
+        if let Some((of, sha256)) = known().get(path)
+            && *of == stamp
+        {
+            return Ok(*sha256);
+        }
+        let sha256 = Sha256::new(staging::hash(file)?.finalize());
+        known().insert(path.to_owned(), (stamp, sha256));
+        Ok(sha256)
+    }
+}

@@ -1,0 +1,167 @@
+//! Files under construction: written under a name of their own, locked, and removed unless they get a final name.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use crate::error::Error;
+
+/// A locked file in the staging directory. Dropped, it is removed, unless it was renamed or is kept.
+///
+/// The lock tells a second process on the same volume that the file is alive, see [`remove_if_abandoned`].
+#[derive(Debug)]
+pub(crate) struct StagingFile {
+    file: File,
+    path: PathBuf,
+    stays: bool,
+}
+
+impl StagingFile {
+    /// Creates a file in `directory` under one of `names`.
+    pub(crate) fn create(directory: &Path, mut names: impl FnMut() -> String) -> Result<Self, Error> {
+        loop {
+            let path = directory.join(names());
+            // Between the creation and the lock another process may have taken the file for an abandoned one.
+            if let Some(file) = Self::lock(&path, File::options().create_new(true))? {
+                return Ok(file);
+            }
+        }
+    }
+
+    /// Opens or creates the file at `path`. `None` while somebody else has it.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>, Error> {
+        const TRIES: usize = 3;
+        for _ in 0..TRIES {
+            if let Some(file) = Self::lock(path, File::options().create(true).truncate(false))? {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens and locks a file. `None` if somebody else has it, or if `path` leads to another file by now: its owner
+    /// may have published it between our opening and our locking, and what is published must never be written to.
+    fn lock(path: &Path, options: &mut OpenOptions) -> Result<Option<Self>, Error> {
+        let file = options.read(true).write(true).open(path).map_err(Error::io("create", path))?;
+        match file.try_lock() {
+            Ok(()) if leads_to(path, &file)? => Ok(Some(Self { file, path: path.to_owned(), stays: false })),
+            Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
+        }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves the file where it is for somebody to go on with it.
+    pub(crate) fn keep(&mut self) {
+        self.stays = true;
+    }
+
+    /// Cuts the file to `len` bytes and goes on writing behind them.
+    pub(crate) fn truncate(&mut self, len: u64) -> Result<(), Error> {
+        self.file.set_len(len).map_err(Error::io("truncate", &self.path))?;
+        self.file.seek(SeekFrom::Start(len)).map_err(Error::io("truncate", &self.path))?;
+        Ok(())
+    }
+
+    /// Makes everything written so far durable.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.file.sync_all().map_err(Error::io("sync", &self.path))
+    }
+
+    /// Gives the file, which was synced, a final name that nothing has. `None` if something has it.
+    pub(crate) fn rename_to_new(&mut self, target: &Path) -> Result<Option<File>, Error> {
+        match renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
+            Ok(()) => self.renamed(target).map(Some),
+            // Some network file systems cannot promise it.
+            Err(Errno::INVAL) if !target.exists() => self.rename(target).map(Some),
+            Err(Errno::EXIST | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(Error::io("create", target)(errno.into())),
+        }
+    }
+
+    /// Makes everything written so far durable and gives the file its final name, replacing what has it.
+    pub(crate) fn rename(&mut self, target: &Path) -> Result<File, Error> {
+        self.sync()?;
+        std::fs::rename(&self.path, target).map_err(Error::io("create", target))?;
+        self.renamed(target)
+    }
+
+    fn renamed(&mut self, target: &Path) -> Result<File, Error> {
+        self.stays = true;
+        if let Some(directory) = target.parent() {
+            sync_directory(directory)?;
+        }
+        let file = self.file.try_clone().map_err(Error::io("open", target))?;
+        file.unlock().map_err(Error::io("unlock", target))?;
+        Ok(file)
+    }
+}
+
+impl Write for StagingFile {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.file.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for StagingFile {
+    fn drop(&mut self) {
+        if !self.stays
+            && let Err(error) = remove(&self.path)
+        {
+            tracing::warn!(error = %coreos_names::WithCauses(&error), "an unfinished file stays behind");
+        }
+    }
+}
+
+/// Removes a file that nobody holds. A file that is alive stays, and so does another one that has its name by now.
+/// Returns whether nothing is left of it.
+pub(crate) fn remove_if_abandoned(path: &Path) -> Result<bool, Error> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        // A living process has just published or removed it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(Error::io("open", path)(error)),
+    };
+    match file.try_lock() {
+        Ok(()) if leads_to(path, &file)? => remove(path).map(|()| true),
+        Ok(()) | Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
+    }
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes durable which files a directory has.
+pub(crate) fn sync_directory(directory: &Path) -> Result<(), Error> {
+    File::open(directory).and_then(|handle| handle.sync_all()).map_err(Error::io("sync", directory))
+}
+
+fn leads_to(path: &Path, file: &File) -> Result<bool, Error> {
+    let opened = file.metadata().map_err(Error::io("read", path))?;
+    match path.symlink_metadata() {
+        Ok(named) => Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}

@@ -1,0 +1,8 @@
+//! The data directory.
+
+mod adoption;
+mod proofs;
+mod published;
+mod resume;
+mod site;
+mod space;
