@@ -69,13 +69,24 @@ impl Published {
 
     /// Publishes an ISO of any kind in `data_dir`.
     pub(crate) fn publish_as(data_dir: &Path, iso: Bytes, arch: Arch, kind: ImageKind) -> Self {
+        let sha256 = Sha256::new(sha2::Sha256::digest(&iso));
+        Self::publish_proven(data_dir, iso, arch, kind, Expected::Release(sha256))
+    }
+
+    /// Publishes an ISO of any kind of which more or less is known.
+    pub(crate) fn publish_proven(
+        data_dir: &Path,
+        iso: Bytes,
+        arch: Arch,
+        kind: ImageKind,
+        expected: Expected,
+    ) -> Self {
         let store = ImageStore::open(data_dir, Limits::default()).unwrap();
         let mut staging = store.stage().unwrap();
         staging.write_all(&iso).unwrap();
-        let sha256 = Sha256::new(sha2::Sha256::digest(&iso));
         let key = ImageKey { os_build: OS_BUILD.parse().unwrap(), arch, kind };
         let path = data_dir.join(key.file_name());
-        Self { iso, lease: staging.seal(Expected::Release(sha256)).unwrap().publish(key).unwrap(), path }
+        Self { iso, lease: staging.seal(expected).unwrap().publish(key).unwrap(), path }
     }
 }
 
