@@ -75,6 +75,39 @@ pub(crate) fn begins(bytes: &[u8]) -> bool {
     MAGICS.iter().any(|magic| bytes.starts_with(magic))
 }
 
+/// How many bytes at the start of a member are enough for its [`Header`].
+pub(crate) const HEADER_BYTES_MAX: usize = HEADER_LEN + NAME_MAX;
+
+/// What stands before the content of a member. The content itself need not be at hand.
+pub(crate) struct Header<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) is_regular_file: bool,
+    /// Where the content begins, from where the header does.
+    pub(crate) content_start: usize,
+    pub(crate) size: u32,
+}
+
+impl<'a> Header<'a> {
+    /// Reads the header at the start of `bytes`.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, &'static str> {
+        if !begins(bytes) {
+            return Err("no cpio header");
+        }
+        let header = bytes.first_chunk::<HEADER_LEN>().ok_or("the cpio header is cut short")?;
+        let number = |index: usize| {
+            hex(header, 6 + 8 * index).ok_or("the cpio header holds something else than numbers")
+        };
+        let (mode, size, name_size) = (number(1)?, number(6)?, number(11)?);
+
+        let name_size = usize::try_from(name_size).ok().filter(|size| (1..=NAME_MAX).contains(size));
+        let name_end = HEADER_LEN + name_size.ok_or("a name has an impossible length")?;
+        let name = bytes.get(HEADER_LEN..name_end).ok_or("a name is cut short")?;
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let is_regular_file = mode & TYPE_MASK == REGULAR;
+        Ok(Self { name, is_regular_file, content_start: name_end.next_multiple_of(4), size })
+    }
+}
+
 /// Reads one archive at the start of `bytes`.
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
@@ -103,30 +136,18 @@ impl<'a> Reader<'a> {
     /// The next entry; None is the end of the archive.
     pub(crate) fn next(&mut self) -> Result<Option<Entry<'a>>, &'static str> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
-        if !begins(rest) {
-            return Err("no cpio header");
-        }
-        let header = rest.first_chunk::<HEADER_LEN>().ok_or("the cpio header is cut short")?;
-        let number = |index: usize| {
-            hex(header, 6 + 8 * index).ok_or("the cpio header holds something else than numbers")
-        };
-        let (mode, size, name_size) = (number(1)?, number(6)?, number(11)?);
-
-        let size = usize::try_from(size).map_err(|_| "a file is larger than memory")?;
-        let name_size = usize::try_from(name_size).ok().filter(|size| (1..=NAME_MAX).contains(size));
-        let name_end = HEADER_LEN + name_size.ok_or("a name has an impossible length")?;
-        let name = rest.get(HEADER_LEN..name_end).ok_or("a name is cut short")?;
-        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
-        let start = name_end.next_multiple_of(4);
+        let header = Header::read(rest)?;
+        let size = usize::try_from(header.size).map_err(|_| "a file is larger than memory")?;
+        let start = header.content_start;
         let end = start.checked_add(size).filter(|end| *end <= rest.len()).ok_or("a file is cut short")?;
 
         let content = self.position + start..self.position + end;
         // The padding of the very last file may be missing.
         self.position = content.end.next_multiple_of(4).min(self.bytes.len());
-        if name == TRAILER.as_bytes() {
+        if header.name == TRAILER.as_bytes() {
             return Ok(None);
         }
-        Ok(Some(Entry { name, is_regular_file: mode & TYPE_MASK == REGULAR, content }))
+        Ok(Some(Entry { name: header.name, is_regular_file: header.is_regular_file, content }))
     }
 }
 

@@ -2,16 +2,14 @@ use std::fmt;
 use std::io::Write as _;
 
 use bytes::Bytes;
-use flate2::{Compression, GzBuilder};
 
 use crate::PlanError;
 use crate::cpio::Writer;
+use crate::gzip;
 use crate::initramfs::UNPACKED_BYTES_MAX;
 
 /// Where Ignition looks for its config in the initramfs.
 const CONFIG: &str = "config.ign";
-
-const UNKNOWN_OPERATING_SYSTEM: u8 = 255;
 
 /// An Ignition config as an archive that the kernel unpacks into its initramfs.
 ///
@@ -58,10 +56,7 @@ impl fmt::Debug for IgnitionArchive {
 }
 
 fn compress(archive: &[u8]) -> Bytes {
-    let mut gzip = GzBuilder::new()
-        .mtime(0)
-        .operating_system(UNKNOWN_OPERATING_SYSTEM)
-        .write(Vec::new(), Compression::default());
+    let mut gzip = gzip::encoder(Vec::new());
     let compressed = gzip.write_all(archive).and_then(|()| gzip.finish());
     let mut compressed = compressed.expect("writing to memory cannot fail");
     compressed.resize(compressed.len().next_multiple_of(4), 0);

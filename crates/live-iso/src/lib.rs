@@ -23,15 +23,18 @@ mod customization;
 mod embedded;
 mod error;
 mod extent;
+mod gzip;
 mod ignition;
 mod initramfs;
 mod initrd;
 mod kargs;
 mod layout;
 mod minimal;
+mod nmstate;
 mod plan;
 mod ramdisk;
 mod read_at;
+mod rootfs;
 mod volume;
 
 pub use customization::{Artifact, Customization};
@@ -46,7 +49,27 @@ pub use layout::{
     Layout,
 };
 pub use minimal::{MinimalIso, RootfsUrl};
+pub use nmstate::{NMSTATE_ARCHIVE_VERSION, nmstate_archive, write_nmstate_archive};
 pub use plan::{Plan, Segment};
 pub use ramdisk::Ramdisk;
 pub use read_at::ReadAt;
+pub use rootfs::{RootfsCompression, RootfsError, RootfsFileSystem, RootfsInfo, nmstatectl, rootfs_info};
 pub use volume::{File, Volume};
+
+/// The parsers of foreign bytes that nothing public reaches directly, for fuzzing. Not part of the crate's promise.
+#[doc(hidden)]
+pub mod fuzzing {
+    use crate::Extent;
+
+    /// Looks for `nmstatectl` in a `rootfs.img`.
+    pub fn rootfs(rootfs: &[u8]) -> Option<Vec<u8>> {
+        crate::rootfs::nmstatectl_in(rootfs, Extent { offset: 0, len: rootfs.len() as u64 }).ok()
+    }
+
+    /// Looks for `nmstatectl` in a file system, as it would be in a `rootfs.img`.
+    pub fn file_system(image: &[u8]) -> Option<Vec<u8>> {
+        let mut rootfs = crate::cpio::Writer::default();
+        rootfs.file("root.squashfs", 0o644, image).ok()?;
+        self::rootfs(&rootfs.finish())
+    }
+}

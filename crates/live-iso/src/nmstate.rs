@@ -1,0 +1,144 @@
+//! `nmstatectl` as an archive behind the initramfs, for the network configuration of hosts that boot a minimal ISO.
+
+use std::io::{self, Write};
+
+use crate::cpio::Writer;
+use crate::gzip;
+
+/// The predecessor's spelling, with the slash.
+const PATH: &str = "/usr/bin/nmstatectl";
+const EXECUTABLE: u32 = 0o755;
+
+/// Which bytes [`nmstate_archive`] makes of a program. Another version may make others of the same, so this belongs
+/// into the key of whatever is kept of them.
+pub const NMSTATE_ARCHIVE_VERSION: u32 = 1;
+
+/// Packs `nmstatectl` as the kernel unpacks it: gzip (with no time and no name in its header) of a newc cpio, padded
+/// with zeros to a multiple of four bytes.
+///
+/// # Panics
+///
+/// If the program has 4 GiB or more, which [`nmstatectl`](crate::nmstatectl) never returns.
+pub fn nmstate_archive(nmstatectl: &[u8]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    write_nmstate_archive(nmstatectl, &mut archive)
+        .expect("a program fits into a cpio, and memory takes all");
+    archive
+}
+
+/// Writes what [`nmstate_archive`] makes. Fails where `out` does, and for a program of 4 GiB or more.
+pub fn write_nmstate_archive(nmstatectl: &[u8], out: impl Write) -> io::Result<()> {
+    let mut archive = Writer::default();
+    archive.file(PATH, EXECUTABLE, nmstatectl).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let mut gzip = gzip::encoder(Counted { out, len: 0 });
+    gzip.write_all(&archive.finish())?;
+    let Counted { mut out, len } = gzip.finish()?;
+    let padding = len.next_multiple_of(4) - len;
+    out.write_all([0; 4].get(..padding).unwrap_or_default())?;
+    out.flush()
+}
+
+struct Counted<W> {
+    out: W,
+    /// How many bytes went out, of which only the remainder by 4 matters.
+    len: usize,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(buf)?;
+        self.len = self.len.wrapping_add(written);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read as _, Write};
+
+    use flate2::read::GzDecoder;
+    use sha2::{Digest as _, Sha256};
+
+    use super::{nmstate_archive, write_nmstate_archive};
+    use crate::unpack;
+
+    /// Compresses, but not to nothing, so that every strategy of the encoder shows.
+    fn program() -> Vec<u8> {
+        let mut state = 1_u32;
+        let mut program = Vec::new();
+        while program.len() < 300_000 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let len = program.len();
+            let [high, low, length, _] = state.to_be_bytes();
+            let distance = usize::from(u16::from_be_bytes([high, low])) + 1;
+            program.push(high);
+            for at in 0..usize::from(length % 32) {
+                let copied = len.checked_sub(distance).and_then(|start| program.get(start + at));
+                program.push(*copied.unwrap_or(&low));
+            }
+        }
+        program
+    }
+
+    #[test]
+    fn the_archive_is_the_predecessors() {
+        let archive = nmstate_archive(b"\x7fELF");
+        assert_eq!(archive[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+        assert_eq!(archive.len() % 4, 0);
+        let mut cpio = Vec::new();
+        GzDecoder::new(&archive[..]).read_to_end(&mut cpio).unwrap();
+        let header = "070701 00000000 000081ED 00000000 00000000 00000001 00000000 00000004 \
+                      00000000 00000000 00000000 00000000 00000014 00000000";
+        assert_eq!(cpio[..110], *header.replace(' ', "").as_bytes());
+        assert_eq!(cpio[110..136], *b"/usr/bin/nmstatectl\0\0\0\x7fELF");
+        assert!(cpio.ends_with(b"TRAILER!!!\0\0\0\0"));
+        assert_eq!(cpio.len(), 136 + 110 + 14);
+    }
+
+    #[test]
+    fn the_program_is_unpacked_from_it() {
+        for len in [0, 1, 2, 3, 4, 300_000] {
+            let program = &program()[..len];
+            let archive = nmstate_archive(program);
+            let files = unpack(&archive).unwrap();
+            assert_eq!(files.len(), 1);
+            assert_eq!(files[0].name, "/usr/bin/nmstatectl");
+            assert!(files[0].content == program);
+
+            let mut written = Vec::new();
+            write_nmstate_archive(program, &mut written).unwrap();
+            assert!(written == archive);
+        }
+    }
+
+    #[test]
+    fn these_bytes_belong_to_this_version() {
+        let archive = nmstate_archive(&program());
+        let sha256: String = Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            (archive.len(), sha256.as_str()),
+            (99_292, "06795c2fbfa0b0d969290b1c48bad5d7d3cd2232501af017eddf2f25ea7a84ae"),
+            "other bytes than before are made of the same program, as by another version of the gzip encoder: \
+             add 1 to NMSTATE_ARCHIVE_VERSION, so that nobody mixes both, and put the new size and SHA-256 here"
+        );
+    }
+
+    #[test]
+    fn a_writer_that_fails_is_heard() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let error = write_nmstate_archive(&program(), Full).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+}
