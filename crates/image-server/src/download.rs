@@ -3,7 +3,7 @@
 use axum::http::request::Parts;
 use axum::response::Response;
 use coreos_names::{Arch, ImageKind};
-use image_store::{Lease, Lookup};
+use image_store::{Found, Lease, Lookup, NmstateArchive};
 use live_iso::{Artifact, Customization, KernelArguments, PlanError, Ramdisk};
 
 use crate::ImageServer;
@@ -26,18 +26,18 @@ impl ImageServer {
                 self.discovery_iso(iso, version, arch, infra_env, &credentials).await?
             }
             Wanted::NetworkBoot { file, infra_env, credentials } => {
-                let lease = self.find_booted(version, arch, Rejection::unknown_initrd_version)?;
-                self.network_boot(lease, file, infra_env, &credentials).await?
+                let found = self.find_booted(version, arch, Rejection::unknown_initrd_version)?;
+                self.network_boot(found, file, infra_env, &credentials).await?
             }
             Wanted::BootArtifact(BootArtifact::InsFile)
                 if arch != Arch::S390x && self.knows(&version, arch) =>
             {
                 return Err(Rejection::InsFileOfOtherArch(arch));
             }
-            Wanted::BootArtifact(artifact) => boot_artifact(
-                self.find_booted(version, arch, Rejection::unknown_artifact_version)?,
-                artifact,
-            )?,
+            Wanted::BootArtifact(artifact) => {
+                let found = self.find_booted(version, arch, Rejection::unknown_artifact_version)?;
+                boot_artifact(found.lease, artifact)?
+            }
             Wanted::UnknownArtifact { path } if self.knows(&version, arch) => {
                 return Err(Rejection::UnknownArtifact { path });
             }
@@ -46,13 +46,13 @@ impl ImageServer {
         Ok(representation.respond(request))
     }
 
-    fn find_iso(&self, iso: IsoType, version: &str, arch: Arch) -> Result<Lease, Rejection> {
+    fn find_iso(&self, iso: IsoType, version: &str, arch: Arch) -> Result<Found, Rejection> {
         let kind = match iso {
             IsoType::Full | IsoType::Minimal => ImageKind::Full,
             IsoType::Disconnected => ImageKind::Disconnected,
         };
         match self.catalog.find(version, arch, kind) {
-            Lookup::Ready(found) => Ok(found.lease),
+            Lookup::Ready(found) => Ok(found),
             Lookup::NotReady(report) => Err(Rejection::not_ready(report, arch)),
             Lookup::Unknown if self.knows(version, arch) => {
                 Err(Rejection::IsoNotOffered { iso, version: version.to_owned(), arch })
@@ -62,11 +62,17 @@ impl ImageServer {
     }
 
     /// Prepares the minimal ISO of an image, if it can have one.
-    async fn minimal_iso(&self, lease: &Lease, version: String) -> Result<Prepared, Rejection> {
+    async fn minimal_iso(&self, found: &Found, version: String) -> Result<Prepared, Rejection> {
         let base_url = self.base_url.as_ref().ok_or(Rejection::NoBaseUrl)?;
-        match self.minimal_isos.prepare(lease, base_url).await {
+        let arch = found.lease.key().arch;
+        let nmstate = match arch {
+            // There kernel and initramfs are one file, which nothing can follow.
+            Arch::S390x => None,
+            _ => nmstate(found)?,
+        };
+        match self.minimal_isos.prepare(&found.lease, nmstate, base_url).await {
             Err(Rejection::Plan(PlanError::NoMinimalIso { .. })) => {
-                Err(Rejection::IsoNotOffered { iso: IsoType::Minimal, version, arch: lease.key().arch })
+                Err(Rejection::IsoNotOffered { iso: IsoType::Minimal, version, arch })
             }
             prepared => prepared,
         }
@@ -78,9 +84,9 @@ impl ImageServer {
         version: String,
         arch: Arch,
         unknown: fn(String, Arch) -> Rejection,
-    ) -> Result<Lease, Rejection> {
+    ) -> Result<Found, Rejection> {
         match self.catalog.find(&version, arch, ImageKind::Full) {
-            Lookup::Ready(found) => Ok(found.lease),
+            Lookup::Ready(found) => Ok(found),
             Lookup::NotReady(report) => Err(Rejection::not_ready(report, arch)),
             Lookup::Unknown if self.knows(&version, arch) => {
                 Err(Rejection::ArtifactsNotOffered { version, arch })
@@ -104,11 +110,12 @@ impl ImageServer {
         id: InfraEnvId,
         credentials: &Credentials,
     ) -> Result<Representation, Rejection> {
-        let lease = self.find_iso(iso, &version, arch)?;
+        let found = self.find_iso(iso, &version, arch)?;
         let minimal = match iso {
-            IsoType::Minimal => Some(self.minimal_iso(&lease, version).await?),
+            IsoType::Minimal => Some(self.minimal_iso(&found, version).await?),
             IsoType::Full | IsoType::Disconnected => None,
         };
+        let lease = found.lease;
         let infra_env = self.infra_envs.infra_env(id, iso.purpose(), credentials).await?;
         let last_modified = infra_env.last_modified;
         let customization = self.customization(infra_env).await?;
@@ -126,7 +133,7 @@ impl ImageServer {
 
     async fn network_boot(
         &self,
-        lease: Lease,
+        found: Found,
         file: NetworkBootFile,
         id: InfraEnvId,
         credentials: &Credentials,
@@ -136,11 +143,16 @@ impl ImageServer {
             NetworkBootFile::InitrdAddrSize => (Artifact::InitrdAddrSize, "addrsize"),
         };
         // Nobody needs to be asked if the image has no such file.
-        lease.layout().plan(artifact, &Customization::default())?;
+        found.lease.layout().plan(artifact, &Customization::default())?;
         let infra_env = self.infra_envs.infra_env(id, Purpose::NetworkBoot, credentials).await;
         let infra_env = infra_env.map_err(Rejection::InfraEnvOfInitrd)?;
         let last_modified = infra_env.last_modified;
-        let plan = lease.layout().plan(artifact, &self.customization(infra_env).await?)?;
+        let mut customization = self.customization(infra_env).await?;
+        if customization.ramdisk.is_some() {
+            customization.nmstate_len = nmstate(&found)?.map(NmstateArchive::len);
+        }
+        let lease = found.lease;
+        let plan = lease.layout().plan(artifact, &customization)?;
         let file_name = format!("{id}-initrd.{extension}");
         Ok(Representation {
             lease,
@@ -159,6 +171,17 @@ impl ImageServer {
             ramdisk: infra_env.ramdisk.map(Ramdisk::new),
             nmstate_len: None,
         })
+    }
+}
+
+/// The archive with the program that hosts of this version configure their network with.
+fn nmstate(found: &Found) -> Result<Option<&NmstateArchive>, Rejection> {
+    let archive = found.lease.nmstate();
+    match &found.openshift_version {
+        Some(version) if version.needs_nmstatectl() => archive.map(Some).ok_or(Rejection::NoNmstatectl),
+        Some(_) => Ok(None),
+        // It does no harm where nobody calls it.
+        None => Ok(archive),
     }
 }
 

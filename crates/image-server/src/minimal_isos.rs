@@ -1,5 +1,5 @@
 use coreos_names::Sha256;
-use image_store::{ImageKey, Lease};
+use image_store::{ImageKey, Lease, NmstateArchive};
 use live_iso::{Customization, MinimalIso, PlanError, RootfsUrl};
 
 use crate::base_url::BaseUrl;
@@ -15,6 +15,7 @@ const MAX_KEPT: usize = 64;
 struct Key {
     image: ImageKey,
     sha256: Sha256,
+    nmstate: Option<Sha256>,
 }
 
 /// A minimal ISO that is not customised yet.
@@ -36,15 +37,21 @@ impl Default for MinimalIsos {
 
 impl MinimalIsos {
     /// The minimal ISO of this image, for hosts that reach this service at `base_url`.
-    pub(crate) async fn prepare(&self, lease: &Lease, base_url: &BaseUrl) -> Result<Prepared, Rejection> {
-        let key = Key { image: lease.key().clone(), sha256: lease.sha256() };
+    pub(crate) async fn prepare(
+        &self,
+        lease: &Lease,
+        nmstate: Option<&NmstateArchive>,
+        base_url: &BaseUrl,
+    ) -> Result<Prepared, Rejection> {
+        let (image, sha256) = (lease.key().clone(), lease.sha256());
+        let key = Key { image, sha256, nmstate: nmstate.map(NmstateArchive::sha256) };
         if let Some(prepared) = self.0.find(&key) {
             return Ok(prepared);
         }
         let rootfs_url = RootfsUrl::try_from(base_url.rootfs(lease.key().arch, &lease.key().os_build))?;
-        let lease = lease.clone();
+        let (lease, nmstate) = (lease.clone(), nmstate.map(NmstateArchive::len));
         let prepared = tokio::task::spawn_blocking(move || -> Result<Prepared, PlanError> {
-            let iso = lease.layout().minimal(&rootfs_url, None)?;
+            let iso = lease.layout().minimal(&rootfs_url, nmstate)?;
             let known = KnownDigests::of(&iso.plan(&Customization::default())?);
             Ok(Prepared { iso, known })
         });

@@ -63,6 +63,8 @@ pub(crate) enum Rejection {
     NotReady { report: Box<ImageReport>, arch: Arch },
     /// A minimal ISO has to say where the rest of it is, and nobody told.
     NoBaseUrl,
+    /// The image has to bring along a program that was not taken out of it yet.
+    NoNmstatectl,
     /// The infra-env cannot be had.
     InfraEnv(InfraEnvError),
     /// The same, for an initrd.
@@ -209,6 +211,13 @@ impl Rejection {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "there are no minimal ISOs as long as IMAGE_SERVICE_BASE_URL is not set",
             ),
+            Self::NoNmstatectl => Answer {
+                retry_after: Some(RETRY_SOON),
+                ..Answer::line(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "nmstatectl, which hosts of this version need, has not been taken out of the image yet",
+                )
+            },
             Self::InfraEnv(error) => infra_env(error),
             Self::InfraEnvOfInitrd(error) => infra_env_of_initrd(error),
             Self::Plan(error) => plan(error),

@@ -17,7 +17,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use httpdate::HttpDate;
-use image_store::Lease;
+use image_store::{Lease, NmstateArchive};
 use live_iso::Plan;
 
 use crate::stream::PlanBody;
@@ -52,8 +52,9 @@ impl Representation {
     /// Answers with all of it, some of it, or none because the client has it or wants another version.
     pub(crate) fn respond(self, request: &Parts) -> Response {
         let Self { lease, plan, known, file_name, content_type, last_modified } = self;
+        let nmstate = lease.nmstate().map(NmstateArchive::sha256);
         let validators = Validators {
-            entity_tag: EntityTag::of(lease.sha256(), &plan, &known),
+            entity_tag: EntityTag::of(lease.sha256(), nmstate, &plan, &known),
             last_modified: last_modified.and_then(http_date),
         };
         let mut response = match preconditions::judge(&request.headers, &validators) {

@@ -22,8 +22,9 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// An image cannot be read any more, though a response with it has begun.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {} bytes at {} of the image {key}", extent.len, extent.offset)]
+#[error("cannot read {} bytes at {} of {what} {key}", extent.len, extent.offset)]
 pub(crate) struct ReadError {
+    what: &'static str,
     key: ImageKey,
     extent: Extent,
     source: io::Error,
@@ -52,16 +53,13 @@ impl PlanBody {
     /// Cuts the next piece off the segments.
     fn next_piece(&mut self) -> Option<Piece> {
         let (piece, rest) = match self.segments.pop_front()? {
-            Segment::Base(Extent { offset, len }) => {
-                let cut = len.min(PIECE);
-                let rest = Extent { offset: offset + cut, len: len - cut };
-                (read(self.lease.clone(), Extent { offset, len: cut }), Segment::Base(rest))
+            Segment::Base(extent) => {
+                let (first, rest) = cut(extent);
+                (Piece::Reading(Box::pin(read(self.lease.clone(), first))), Segment::Base(rest))
             }
-            // No plan refers to the archive as long as none is prepared.
             Segment::Nmstate(extent) => {
-                let source = io::ErrorKind::NotFound.into();
-                let error = ReadError { key: self.lease.key().clone(), extent, source };
-                (Piece::Here(Err(error)), Segment::Zeros(0))
+                let (first, rest) = cut(extent);
+                (Piece::Reading(Box::pin(read_nmstate(self.lease.clone(), first))), Segment::Nmstate(rest))
             }
             Segment::Zeros(len) => {
                 let zeros = &ZEROS[..usize::try_from(len).map_or(ZEROS.len(), |len| len.min(ZEROS.len()))];
@@ -76,10 +74,21 @@ impl PlanBody {
     }
 }
 
-fn read(lease: Lease, extent: Extent) -> Piece {
-    Piece::Reading(Box::pin(async move {
-        lease.read(extent).await.map_err(|source| ReadError { key: lease.key().clone(), extent, source })
-    }))
+/// What is read at once, and the rest.
+fn cut(Extent { offset, len }: Extent) -> (Extent, Extent) {
+    let first = len.min(PIECE);
+    (Extent { offset, len: first }, Extent { offset: offset + first, len: len - first })
+}
+
+async fn read(lease: Lease, extent: Extent) -> Result<Bytes, ReadError> {
+    let read = lease.read(extent).await;
+    read.map_err(|source| ReadError { what: "the image", key: lease.key().clone(), extent, source })
+}
+
+async fn read_nmstate(lease: Lease, extent: Extent) -> Result<Bytes, ReadError> {
+    let what = "the nmstate archive of the image";
+    let read = lease.read_nmstate(extent).await;
+    read.map_err(|source| ReadError { what, key: lease.key().clone(), extent, source })
 }
 
 impl Piece {

@@ -16,8 +16,9 @@ const WORTH_REMEMBERING: usize = 4096;
 pub(super) struct EntityTag(String);
 
 impl EntityTag {
-    /// The tag of a plan over the image with this digest. Some of the digests that it takes may be known already.
-    pub(super) fn of(image: Sha256, plan: &Plan, known: &KnownDigests) -> Self {
+    /// The tag of a plan over the image and the nmstate archive with these digests. Others that it takes may be known
+    /// already.
+    pub(super) fn of(image: Sha256, nmstate: Option<Sha256>, plan: &Plan, known: &KnownDigests) -> Self {
         let mut hash = sha2::Sha256::new();
         hash.update(image.as_bytes());
         for segment in plan.segments() {
@@ -30,9 +31,12 @@ impl EntityTag {
             hash.update([kind]);
             hash.update(offset.to_be_bytes());
             hash.update(segment.len().to_be_bytes());
-            if let Segment::Bytes(bytes) = segment {
-                hash.update(known.digest_of(bytes).as_bytes());
-            }
+            let digest = match segment {
+                Segment::Bytes(bytes) => Some(known.digest_of(bytes)),
+                Segment::Nmstate(_) => nmstate,
+                Segment::Base(_) | Segment::Zeros(_) => None,
+            };
+            hash.update(digest.as_ref().map_or(&[][..], |digest| digest.as_bytes()));
         }
         Self(format!("\"{}\"", Sha256::new(hash.finalize())))
     }
@@ -81,7 +85,13 @@ mod tests {
     const IMAGE: Extent = Extent { offset: 0, len: 1000 };
 
     fn of(image: u8, plan: &Plan) -> EntityTag {
-        EntityTag::of(Sha256::from([image; 32]), plan, &KnownDigests::default())
+        EntityTag::of(Sha256::from([image; 32]), None, plan, &KnownDigests::default())
+    }
+
+    fn with_nmstate(archive: Option<u8>) -> EntityTag {
+        let plan = Plan::from_iter([Segment::Nmstate(IMAGE)]);
+        let archive = archive.map(|archive| Sha256::from([archive; 32]));
+        EntityTag::of(Sha256::from([1; 32]), archive, &plan, &KnownDigests::default())
     }
 
     fn tag(image: u8, overlays: &[(u64, Segment)]) -> EntityTag {
@@ -113,6 +123,9 @@ mod tests {
             tag(1, &[bytes(10, "config"), (16, Segment::Zeros(6))]),
             of(1, &Plan::base(Extent { offset: 1, len: 999 })),
             of(1, &Plan::base(Extent { offset: 0, len: 999 })),
+            with_nmstate(None),
+            with_nmstate(Some(1)),
+            with_nmstate(Some(2)),
         ];
         for (index, tag) in tags.iter().enumerate() {
             assert!(!tags[..index].contains(tag), "{index}");
@@ -128,7 +141,7 @@ mod tests {
         let customised = plan.clone().overlay(100, [Segment::Bytes(Bytes::from_static(b"config"))]).unwrap();
         let image = Sha256::from([1; 32]);
         for plan in [plan, customised, Plan::from_iter([Segment::Bytes(Bytes::copy_from_slice(&head))])] {
-            assert_eq!(EntityTag::of(image, &plan, &known), of(1, &plan));
+            assert_eq!(EntityTag::of(image, None, &plan, &known), of(1, &plan));
         }
     }
 

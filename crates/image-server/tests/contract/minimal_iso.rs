@@ -98,6 +98,35 @@ async fn the_ramdisk_is_a_file_of_the_minimal_iso() {
 }
 
 #[tokio::test]
+async fn nmstatectl_is_a_file_of_the_minimal_iso_for_hosts_that_need_it() {
+    let site = site().await;
+    for (arch, image) in all() {
+        add(&site.catalog, wanted("4.18", arch), ImageState::Ready(image.lease.clone()));
+    }
+    for (arch, image) in [(Arch::X86_64, &X86_64), (Arch::Arm64, &ARM64)] {
+        let path = format!("/byid/{ID}/4.18/{arch}/minimal.iso");
+        let iso = site.get(&path).await.body.to_vec();
+        let volume = Volume::read(&iso).unwrap();
+        let file = within(volume.find("images/nmstate.img").unwrap().extent().unwrap());
+        let files = live_iso::unpack(&iso[file.clone()]).unwrap();
+        let [program] = &files[..] else { panic!("{} files", files.len()) };
+        assert_eq!(program.name.trim_start_matches('/'), "usr/bin/nmstatectl");
+        assert!(program.content == image.nmstatectl(), "{arch}");
+        let range = format!("bytes={}-{}", file.start - 100, file.start + 99);
+        let part = site.get_with(&path, &[("range", &range)]).await;
+        assert_eq!(part.body, iso[file.start - 100..file.start + 100]);
+    }
+    assert_eq!(site.head(&format!("/byid/{ID}/4.18/s390x/minimal.iso")).await.status, 200);
+}
+
+#[tokio::test]
+async fn without_need_there_is_no_nmstatectl_in_the_minimal_iso() {
+    let site = site().await;
+    let iso = site.get(MINIMAL_ISO).await.body.to_vec();
+    assert!(Volume::read(&iso).unwrap().find("images/nmstate.img").is_none());
+}
+
+#[tokio::test]
 async fn a_ramdisk_that_does_not_fit_is_unprocessable() {
     let site = site().await;
     site.upstream.set_ramdisk(Reply::ok(vec![0x5a; RAMDISK_ROOM + 1]));

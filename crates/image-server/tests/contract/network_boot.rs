@@ -68,6 +68,57 @@ async fn the_initrd_is_the_images_own_followed_by_the_archives_of_the_infra_env(
 }
 
 #[tokio::test]
+async fn nmstatectl_follows_the_ramdisk_of_hosts_that_need_it() {
+    let catalog = Arc::new(Catalog::default());
+    for (arch, image) in all() {
+        add(&catalog, wanted("4.18", arch), ImageState::Ready(image.lease.clone()));
+    }
+    let site = Site::with_catalog(catalog).await;
+    for (arch, image) in all() {
+        for version in ["4.18", OS_BUILD] {
+            let path = initrd(version, arch);
+            site.upstream.set_ramdisk(Reply::status(204));
+            let without = site.get(&path).await.body;
+            site.upstream.set_ramdisk(Reply::ok("network"));
+            let with = site.get(&path).await;
+            assert_eq!(with.status, 200);
+            let (before, behind) = with.body.split_at(without.len());
+            assert!(before == without);
+            let behind = behind.strip_prefix(b"network\0").unwrap();
+            let files = live_iso::unpack(behind).unwrap();
+            let [file] = &files[..] else { panic!("{} files", files.len()) };
+            assert_eq!(file.name.trim_start_matches('/'), "usr/bin/nmstatectl");
+            assert!(file.content == image.nmstatectl(), "{arch}");
+
+            let start = with.body.len() - behind.len() - 100;
+            let range = format!("bytes={start}-{}", start + 299);
+            let part = site.get_with(&path, &[("range", &range)]).await;
+            assert_eq!(part.body, with.body[start..start + 300]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn as_long_as_nmstatectl_is_not_at_hand_those_who_need_it_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = Published::publish(directory.path(), X86_64.iso.clone(), Arch::X86_64);
+    let catalog = Arc::new(Catalog::default());
+    add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Ready(image.lease));
+    let site = Site::with_base_url("http://images.example.com", catalog).await;
+    let (initrd, short) = (initrd("4.18", Arch::X86_64), format!("/byid/{ID}/4.18/x86_64"));
+    for path in [&initrd, &format!("{short}/full.iso")] {
+        assert_eq!(site.head(path).await.status, 200, "{path}: there is nothing for nmstatectl to do");
+    }
+    site.upstream.set_ramdisk(Reply::ok("network"));
+    for path in [&initrd, &format!("{short}/minimal.iso")] {
+        let answer = site.get(path).await;
+        let text = "nmstatectl, which hosts of this version need, has not been taken out of the image yet";
+        answer.assert_trouble(503, text);
+        assert_eq!(answer.header("retry-after"), Some("10"));
+    }
+}
+
+#[tokio::test]
 async fn an_initrd_comes_with_the_headers_of_an_iso_and_a_name_of_its_own() {
     let site = site().await;
     let path = initrd("4.17", Arch::X86_64);

@@ -52,14 +52,16 @@ pub(crate) struct Published {
     pub(crate) iso: Bytes,
     pub(crate) lease: Lease,
     pub(crate) path: PathBuf,
+    store: ImageStore,
 }
 
 impl Published {
-    /// Publishes an ISO where the next test run finds it, unless the fixture was built anew.
+    /// Publishes an ISO with its nmstate archive, where the next test run will overwrite it.
     pub(crate) fn of(iso: Bytes, arch: Arch) -> Self {
-        let digest = Sha256::new(sha2::Sha256::digest(&iso));
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(digest.to_string());
-        Self::publish(&directory, iso, arch)
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(arch.name());
+        let published = Self::publish(&directory, iso, arch);
+        published.store.prepare_nmstate(&published.lease).unwrap();
+        published
     }
 
     /// Publishes an ISO in `data_dir`.
@@ -86,7 +88,13 @@ impl Published {
         staging.write_all(&iso).unwrap();
         let key = ImageKey { os_build: OS_BUILD.parse().unwrap(), arch, kind };
         let path = data_dir.join(key.file_name());
-        Self { iso, lease: staging.seal(expected).unwrap().publish(key).unwrap(), path }
+        let lease = staging.seal(expected).unwrap().publish(key).unwrap();
+        Self { iso, lease, path, store }
+    }
+
+    /// The program that hosts configure their network with, as it is in the image's root file system.
+    pub(crate) fn nmstatectl(&self) -> Vec<u8> {
+        live_iso::nmstatectl(&self.iso, self.lease.layout()).unwrap()
     }
 }
 
