@@ -7,7 +7,9 @@
 
 mod base_url;
 mod clean_path;
+mod cors;
 mod download;
+mod guarded_body;
 mod health;
 mod ignition_archives;
 mod infra_env;
@@ -15,13 +17,16 @@ mod metrics;
 mod minimal_isos;
 mod observe;
 mod path_prefix;
+mod policy;
 mod recent;
 mod rejection;
 mod request;
+mod request_limit;
 mod respond;
 mod router;
 mod serve;
 mod stream;
+mod surface;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,14 +38,22 @@ use prometheus::Registry;
 use ignition_archives::IgnitionArchives;
 use metrics::Metrics;
 use minimal_isos::MinimalIsos;
+use request_limit::RequestLimit;
 
 pub use base_url::{BaseUrl, InvalidBaseUrl};
+pub use cors::AllowedOrigins;
 pub use infra_env::{
     AssistedService, Credentials, InfraEnv, InfraEnvDirectory, InfraEnvError, InfraEnvId, InfraEnvSource,
     InvalidAssistedService, InvalidInfraEnvId, InvalidKernelArguments, Part, Purpose, Reusing, SecretHeader,
     UnexpectedJson,
 };
-pub use serve::serve;
+pub use policy::Policy;
+pub use serve::{
+    CipherSuites, InvalidTls, InvalidTlsVersion, NoUsableCipherSuite, Tls, TlsPolicy, TlsVersion, serve,
+};
+#[doc(hidden)]
+pub use serve::{Patience, serve_with};
+pub use surface::Surface;
 
 /// What requests are answered with.
 #[derive(Debug)]
@@ -53,6 +66,9 @@ pub struct ImageServer {
     registry: Registry,
     metrics: Metrics,
     started: Instant,
+    allowed_origins: AllowedOrigins,
+    image_limit: RequestLimit,
+    boot_artifact_limit: RequestLimit,
 }
 
 impl ImageServer {
@@ -65,28 +81,27 @@ impl ImageServer {
         infra_envs: Arc<dyn InfraEnvSource>,
         registry: Registry,
         started: Instant,
+        policy: Policy,
     ) -> Result<Self, prometheus::Error> {
         let metrics = Metrics::register(&registry)?;
+        let limit = || RequestLimit::new(policy.max_concurrent_requests, policy.queue_time);
         Ok(Self {
             catalog,
             infra_envs,
-            base_url: None,
+            base_url: policy.base_url,
             ignition_archives: IgnitionArchives::default(),
             minimal_isos: MinimalIsos::default(),
             registry,
             metrics,
             started,
+            image_limit: limit(),
+            boot_artifact_limit: limit(),
+            allowed_origins: policy.allowed_origins,
         })
     }
 
-    /// Says under which URL hosts reach this service. Without one there are no minimal ISOs.
-    #[must_use]
-    pub fn with_base_url(self, base_url: BaseUrl) -> Self {
-        Self { base_url: Some(base_url), ..self }
-    }
-
-    /// All routes.
-    pub fn into_router(self) -> Router {
-        router::router(self)
+    /// The routes of a listener. All listeners of a server share its limits and metrics.
+    pub fn router(self: &Arc<Self>, surface: Surface) -> Router {
+        router::router(Arc::clone(self), surface)
     }
 }

@@ -65,6 +65,8 @@ pub(crate) enum Rejection {
     NoBaseUrl,
     /// The image has to bring along a program that was not taken out of it yet.
     NoNmstatectl,
+    /// As many requests as may be are being served, and none of them has ended in time.
+    Busy,
     /// The infra-env cannot be had.
     InfraEnv(InfraEnvError),
     /// The same, for an initrd.
@@ -216,6 +218,13 @@ impl Rejection {
                 ..Answer::line(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "nmstatectl, which hosts of this version need, has not been taken out of the image yet",
+                )
+            },
+            Self::Busy => Answer {
+                retry_after: Some(RETRY_SOON),
+                ..Answer::line(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!("too many requests at a time; try again in {} s", RETRY_SOON.as_secs()),
                 )
             },
             Self::InfraEnv(error) => infra_env(error),

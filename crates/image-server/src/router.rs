@@ -1,4 +1,4 @@
-//! The table of contents: every route, who calls it, and what is counted.
+//! The table of contents: every route, who calls it, what is limited, and what is counted.
 
 use std::sync::Arc;
 
@@ -12,12 +12,15 @@ use axum::{Extension, Router, middleware};
 
 use crate::ImageServer;
 use crate::clean_path::{ROUTES, clean_path};
+use crate::cors::{Cors, cors};
 use crate::health;
 use crate::metrics;
 use crate::observe::{RequestId, observe};
 use crate::path_prefix::{self, PathPrefix};
 use crate::rejection::Rejection;
 use crate::request::ImageRequest;
+use crate::request_limit::limit;
+use crate::surface::Surface;
 
 const BY_ID: &str = "/byid/{infra_env}/{version}/{arch}/{file}";
 const BY_TOKEN: &str = "/bytoken/{token}/{version}/{arch}/{file}";
@@ -37,37 +40,65 @@ const HEALTH: &str = "/health";
 const LIVE: &str = "/live";
 const METRICS: &str = "/metrics";
 
-pub(crate) fn router(server: ImageServer) -> Router {
-    let prefix = server.base_url.as_ref().map(|base| base.prefix().to_owned()).unwrap_or_default();
+pub(crate) fn router(server: Arc<ImageServer>, surface: Surface) -> Router {
+    let image_limit = middleware::from_fn_with_state(server.image_limit.clone(), limit);
+    let boot_artifact_limit = middleware::from_fn_with_state(server.boot_artifact_limit.clone(), limit);
+    let cors =
+        middleware::from_fn_with_state(Cors { allowed: server.allowed_origins.clone(), surface }, cors);
     let observer = middleware::from_fn_with_state(server.metrics.clone(), observe);
+    let images = match surface {
+        Surface::Everything => discovery_isos().merge(initrds()),
+        Surface::NetworkBoot => initrds(),
+    };
+    let prefix = server.base_url.as_ref().map(|base| base.prefix().to_owned()).unwrap_or_default();
     let router = Router::new()
-        // Discovery ISOs: browsers, BMCs with virtual media, Ironic.
-        .route(BY_ID, download(ImageRequest::by_id))
-        .route(BY_TOKEN, download(ImageRequest::by_token))
-        .route(BY_API_KEY, download(ImageRequest::by_api_key))
-        .route(LONG, download(ImageRequest::long))
-        // Hosts that boot over the network, or have booted a minimal ISO.
-        .route(INITRD, download(ImageRequest::initrd))
-        .route(INITRD_ADDR_SIZE, download(ImageRequest::initrd_addr_size))
-        .route(KERNEL, download(ImageRequest::boot_artifact))
-        .route(ROOTFS, download(ImageRequest::boot_artifact))
-        .route(INS_FILE, download(ImageRequest::boot_artifact))
-        .route(NO_ARTIFACT, download(ImageRequest::boot_artifact))
-        .route(OTHER_ARTIFACT, download(ImageRequest::boot_artifact))
-        // Probes, deployment scripts, Prometheus.
-        .route(HEALTH, get(health::health))
-        .route(LIVE, get(health::live))
-        .route(METRICS, get(metrics::metrics))
+        .merge(images.layer(image_limit))
+        .merge(boot_artifacts().layer(boot_artifact_limit))
+        .merge(operations())
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(cors)
         .layer(observer)
-        .with_state(Arc::new(server));
+        .with_state(server);
     if prefix.is_empty() { router } else { path_prefix::accept(&prefix, router) }
 }
 
 /// Whether a path that begins so can lead somewhere.
 pub(crate) fn is_first_segment(segment: &str) -> bool {
     ROUTES.contains(&segment) || [HEALTH, LIVE, METRICS].iter().any(|route| &route[1..] == segment)
+}
+
+/// Browsers, BMCs with virtual media, Ironic; and for the address file, whoever prepares an s390x machine by hand.
+fn discovery_isos() -> Router<Arc<ImageServer>> {
+    Router::new()
+        .route(BY_ID, download(ImageRequest::by_id))
+        .route(BY_TOKEN, download(ImageRequest::by_token))
+        .route(BY_API_KEY, download(ImageRequest::by_api_key))
+        .route(LONG, download(ImageRequest::long))
+        .route(INITRD_ADDR_SIZE, download(ImageRequest::initrd_addr_size))
+}
+
+/// What hosts that boot over the network get of an infra-env.
+fn initrds() -> Router<Arc<ImageServer>> {
+    Router::new().route(INITRD, download(ImageRequest::initrd))
+}
+
+/// Hosts that boot over the network, or have booted a minimal ISO.
+fn boot_artifacts() -> Router<Arc<ImageServer>> {
+    Router::new()
+        .route(KERNEL, download(ImageRequest::boot_artifact))
+        .route(ROOTFS, download(ImageRequest::boot_artifact))
+        .route(INS_FILE, download(ImageRequest::boot_artifact))
+        .route(NO_ARTIFACT, download(ImageRequest::boot_artifact))
+        .route(OTHER_ARTIFACT, download(ImageRequest::boot_artifact))
+}
+
+/// Probes, deployment scripts, Prometheus.
+fn operations() -> Router<Arc<ImageServer>> {
+    Router::new()
+        .route(HEALTH, get(health::health))
+        .route(LIVE, get(health::live))
+        .route(METRICS, get(metrics::metrics))
 }
 
 /// The `handler` label of a route, in the predecessor's spelling. A route without one is not counted.

@@ -23,6 +23,11 @@ impl Extent {
         Some(Self { offset: self.offset.checked_add(offset)?, len })
     }
 
+    /// Whether all of `other` lies in the run.
+    pub(crate) fn contains(self, other: Self) -> bool {
+        other.offset.checked_sub(self.offset).is_some_and(|offset| self.part(offset, other.len).is_some())
+    }
+
     pub(crate) fn overlaps(self, other: Self) -> bool {
         let before = |first: Self, second: Self| first.end().is_some_and(|end| end <= second.offset);
         !before(self, other) && !before(other, self)
@@ -44,6 +49,20 @@ mod tests {
             assert_eq!(EXTENT.part(offset, len), None, "{len} bytes at {offset}");
         }
         assert_eq!(Extent { offset: u64::MAX, len: 2 }.part(1, 1), None);
+    }
+
+    #[test]
+    fn a_whole_contains_its_parts() {
+        for (offset, len, expected) in [
+            (100, 10, true),
+            (109, 1, true),
+            (110, 0, true),
+            (99, 2, false),
+            (109, 2, false),
+            (100, u64::MAX, false),
+        ] {
+            assert_eq!(EXTENT.contains(Extent { offset, len }), expected, "{len} bytes at {offset}");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Reusing};
+use image_server::{
+    AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Policy, Reusing, Surface,
+};
 use image_store::{Catalog, ImageStore, Limits};
 use oci_registry::Registry;
 use provision::{Provisioner, RetryPolicy};
@@ -48,10 +50,9 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
         RetryPolicy::default(),
         settings.concurrent_downloads.get().into(),
     ));
-    let mut server = ImageServer::new(catalog, infra_envs, prometheus::Registry::new(), started)?;
-    if let Some(base_url) = settings.base_url {
-        server = server.with_base_url(base_url);
-    }
+    let registry = prometheus::Registry::new();
+    let policy = Policy { base_url: settings.base_url, ..Policy::default() };
+    let server = Arc::new(ImageServer::new(catalog, infra_envs, registry, started, policy)?);
     let listener = listen(settings.listen_address, settings.listen_port).await?;
     tracing::info!(listen.address = %listener.local_addr()?, "listening");
 
@@ -60,7 +61,7 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     provisioning.serve_known().await;
     let provisioning = tokio::spawn(provisioning.run());
     let mut stop = Stop::new()?;
-    image_server::serve(listener, server.into_router(), async move {
+    image_server::serve(listener, server.router(Surface::Everything), None, async move {
         stop.signalled().await;
         tracing::info!("stopping: no new connections, running downloads go on; a second signal ends them");
         provisioning.abort();

@@ -60,8 +60,13 @@ fn none_if(empty: bool, out: &mut impl Write) -> io::Result<()> {
 
 fn era(generation: Generation) -> &'static str {
     match generation {
-        Generation::Undescribed => "4.8 or before: nothing describes the embed areas",
-        Generation::Kargs => "4.9 to 4.12: kargs.json",
+        Generation::Undescribed => "nothing describes the embed areas",
+        Generation::IgnitionHeader => "4.6: coreiso+ header",
+        Generation::KernelArgumentHeader => "4.7 or 4.8: coreiso+ and coreKarg headers",
+        Generation::Kargs => "4.9: headers and kargs.json",
+        Generation::Features => "4.10: headers, kargs.json and features.json",
+        Generation::WithoutHeaders => "4.11: kargs.json and features.json",
+        Generation::InstallerDirectives => "4.12: kargs.json, and features.json with directives",
         Generation::IgnInfo => "4.13: kargs.json and igninfo.json",
         Generation::PadAndEnd => "4.14 or later: kargs.json with filling, and igninfo.json",
         _ => "unknown",
