@@ -10,6 +10,7 @@ use image_server::{
 };
 use image_store::{Catalog, ImageStore, Limits};
 use oci_registry::Registry;
+use provision::origin::{self, Origin};
 use provision::{Provisioner, RetryPolicy};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,6 +46,7 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     };
     let provisioner = Arc::new(Provisioner::new(
         registry,
+        Origin::new(origin::Config::default())?,
         store,
         Arc::clone(&catalog),
         RetryPolicy::default(),
@@ -57,7 +59,7 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     tracing::info!(listen.address = %listener.local_addr()?, "listening");
 
     // Before the first request is answered, so that none is told "unknown" or "not ready" without need.
-    let mut provisioning = provisioner.announce(settings.releases);
+    let mut provisioning = provisioner.announce(Vec::new(), settings.releases);
     provisioning.serve_known().await;
     let provisioning = tokio::spawn(provisioning.run());
     let mut stop = Stop::new()?;
