@@ -20,6 +20,7 @@ use httpdate::HttpDate;
 use image_store::{Lease, NmstateArchive};
 use live_iso::Plan;
 
+use crate::serve::Outbox;
 use crate::stream::PlanBody;
 use entity_tag::EntityTag;
 pub(crate) use entity_tag::KnownDigests;
@@ -57,6 +58,7 @@ impl Representation {
             entity_tag: EntityTag::of(lease.sha256(), nmstate, &plan, &known),
             last_modified: last_modified.and_then(http_date),
         };
+        let outbox = request.extensions.get::<Outbox>().cloned();
         let mut response = match preconditions::judge(&request.headers, &validators) {
             Verdict::Failed => status(StatusCode::PRECONDITION_FAILED, Body::empty()),
             Verdict::NotModified => not_modified(&validators),
@@ -67,12 +69,15 @@ impl Representation {
                     Requested::Whole
                 };
                 match range {
-                    Requested::Whole => content(StatusCode::OK, content_type, lease, plan, &validators),
+                    Requested::Whole => {
+                        let body = PlanBody::new(lease, plan, outbox);
+                        content(StatusCode::OK, content_type, body, &validators)
+                    }
                     Requested::Part(part) => {
                         let content_range = format!("bytes {}-{}/{}", part.start, part.end - 1, plan.len());
-                        let part = plan.slice(part);
+                        let body = PlanBody::new(lease, plan.slice(part), outbox);
                         let code = StatusCode::PARTIAL_CONTENT;
-                        let mut response = content(code, content_type, lease, part, &validators);
+                        let mut response = content(code, content_type, body, &validators);
                         response.headers_mut().insert(CONTENT_RANGE, ascii(&content_range));
                         response
                     }
@@ -89,12 +94,11 @@ impl Representation {
 fn content(
     code: StatusCode,
     content_type: &'static str,
-    lease: Lease,
-    plan: Plan,
+    body: PlanBody,
     validators: &Validators,
 ) -> Response {
-    let len = plan.len();
-    let mut response = status(code, Body::new(PlanBody::new(lease, plan)));
+    let len = body.len();
+    let mut response = status(code, Body::new(body));
     let headers = response.headers_mut();
     validators.write(headers);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -2,6 +2,7 @@
 
 mod activity;
 mod patience;
+mod sendfile;
 mod served_body;
 mod socket;
 mod streams;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::Version;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
@@ -27,9 +29,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use activity::{Activity, Overdue};
+use sendfile::SendfileStream;
 use served_body::ServedBody;
 use socket::Socket;
 use streams::Streams;
+
+pub(crate) use sendfile::Outbox;
 
 pub use patience::Patience;
 pub use tls::{CipherSuites, InvalidTls, InvalidTlsVersion, NoUsableCipherSuite, Tls, TlsPolicy, TlsVersion};
@@ -119,7 +124,10 @@ impl Connection {
         }
         let activity = Activity::new(self.patience);
         let Some((tls, mut closing)) = tls else {
-            return self.speak_http(Socket::new(stream, Arc::clone(&activity)), activity).await;
+            let outbox = Outbox::default();
+            let stream = SendfileStream::new(stream, outbox.clone());
+            let socket = Socket::new(stream, Arc::clone(&activity));
+            return self.speak_http(socket, activity, Some(outbox)).await;
         };
         let accepted = tokio::select! {
             accepted = tokio::time::timeout(self.patience.handshake, tls.accept(stream, &activity)) => accepted,
@@ -129,7 +137,7 @@ impl Connection {
         match accepted {
             Ok(Ok(Some(stream))) => {
                 activity.connected();
-                self.speak_http(stream, activity).await;
+                self.speak_http(stream, activity, None).await;
             }
             Ok(Ok(None)) => tracing::debug!("a client spoke HTTP to a port for TLS"),
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
@@ -139,13 +147,18 @@ impl Connection {
         }
     }
 
-    async fn speak_http<S>(self, stream: S, activity: Arc<Activity>)
+    /// Over a stream that sends what is in `outbox`, if there is one.
+    async fn speak_http<S>(self, stream: S, activity: Arc<Activity>, outbox: Option<Outbox>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let router = TowerToHyperService::new(self.router);
         let requests = Arc::clone(&activity);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            // HTTP/2 cuts bodies into frames.
+            if let Some(outbox) = outbox.clone().filter(|_| request.version() < Version::HTTP_2) {
+                request.extensions_mut().insert(outbox);
+            }
             let serving = requests.begin(request.version());
             let response = router.call(request);
             async move { Ok::<_, Infallible>(response.await?.map(|body: Body| ServedBody::new(body, serving))) }

@@ -10,6 +10,13 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// The first `len` bytes, or all if there are fewer, and the rest.
+    #[must_use]
+    pub fn split_at(self, len: u64) -> (Self, Self) {
+        let len = len.min(self.len);
+        (Self { len, ..self }, Self { offset: self.offset.saturating_add(len), len: self.len - len })
+    }
+
     /// Where the run ends, if a file could be that large.
     pub const fn end(self) -> Option<u64> {
         self.offset.checked_add(self.len)
