@@ -86,6 +86,15 @@ pub enum Error {
         source: Option<live_iso::Error>,
     },
 
+    /// `nmstatectl` cannot be taken out of the image.
+    #[error("the image {key} has no usable nmstatectl")]
+    Nmstate {
+        /// The image.
+        key: ImageKey,
+        /// Why.
+        source: live_iso::RootfsError,
+    },
+
     /// The file is not a CoreOS live ISO that this program understands.
     #[error("the ISO cannot be served")]
     Layout(#[source] live_iso::Error),
@@ -94,7 +103,11 @@ pub enum Error {
 impl Error {
     /// Whether trying again later can succeed without anybody changing the source of the image.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::NoSpace { .. } | Self::OverLimit { .. })
+        match self {
+            Self::Io { .. } | Self::NoSpace { .. } | Self::OverLimit { .. } => true,
+            Self::Nmstate { source, .. } => source.is_read_failure(),
+            _ => false,
+        }
     }
 
     /// Whether it lies in the bytes that were staged, so that the same bytes can never be better.

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 use coreos_names::Sha256;
@@ -11,6 +11,7 @@ use live_iso::{Extent, Layout};
 
 use crate::index::ImageRecord;
 use crate::key::ImageKey;
+use crate::nmstate::NmstateArchive;
 use crate::proof::Proof;
 use crate::store::Inner;
 
@@ -24,6 +25,7 @@ pub struct Image {
     file: File,
     /// Tells files apart.
     device_and_inode: (u64, u64),
+    nmstate: OnceLock<NmstateArchive>,
 }
 
 /// The right to read an image. While one exists the image stays readable, even after it was removed from the directory.
@@ -61,7 +63,8 @@ impl Inner {
     ) -> Lease {
         let ImageRecord { key, sha256, proof, .. } = record.clone();
         let device_and_inode = (metadata.dev(), metadata.ino());
-        let image = Image { key, sha256, proof, layout, file, device_and_inode };
+        let nmstate = OnceLock::new();
+        let image = Image { key, sha256, proof, layout, file, device_and_inode, nmstate };
         let mut leased = self.leased.0.lock().unwrap_or_else(PoisonError::into_inner);
         leased.retain(|image| image.strong_count() > 0);
         let mut same = leased.iter().filter_map(Weak::upgrade).filter(|other| other.is_same(&image));
@@ -112,16 +115,37 @@ impl Lease {
         WeakLease(Arc::downgrade(&self.0))
     }
 
+    /// The archive with `nmstatectl`, once [`crate::ImageStore::prepare_nmstate`] has been asked for it.
+    pub fn nmstate(&self) -> Option<&NmstateArchive> {
+        self.0.nmstate.get()
+    }
+
+    pub(crate) fn set_nmstate(&self, archive: NmstateArchive) {
+        // Whoever was first made the same bytes.
+        self.0.nmstate.get_or_init(|| archive);
+    }
+
     pub(crate) fn file(&self) -> &File {
         &self.0.file
     }
 
-    /// Reads exactly `extent`, on the thread pool for blocking work.
+    /// Reads exactly `extent` of the ISO, on the thread pool for blocking work.
     ///
     /// The caller chooses the size of its reads; one buffer of that size is allocated.
     pub async fn read(&self, extent: Extent) -> io::Result<Bytes> {
         let image = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || read_extent(&image.file, extent)).await?
+    }
+
+    /// Reads exactly `extent` of the nmstate archive in the same way. Fails with [`io::ErrorKind::NotFound`] where there
+    /// is none.
+    pub async fn read_nmstate(&self, extent: Extent) -> io::Result<Bytes> {
+        let image = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || {
+            let archive = image.nmstate.get().ok_or(io::ErrorKind::NotFound)?;
+            read_extent(&archive.file, extent)
+        })
+        .await?
     }
 }
 

@@ -15,7 +15,7 @@
 //!     staging/<name>.part, <name>.part.json            the same, where a later process can go on
 //!     images/<name of the key's file>.json             index: what was proven of each image, and whose file it is
 //!     releases/<sha256 of the pullspec>.json           index: which images a release image was resolved to
-//!     nmstate/                                         for minimal ISOs, what was taken out of images
+//!     nmstate/<sha256 of the ISO>-<version>.cpio.gz    what minimal ISOs carry, taken out of the image; and its .json
 //! ```
 //!
 //! Files are written beside their final place, synced and renamed, so a reader sees all of one or nothing. What is not
@@ -46,6 +46,7 @@ mod find;
 mod image;
 mod index;
 mod key;
+mod nmstate;
 mod part;
 mod proof;
 mod retire;
@@ -61,6 +62,7 @@ pub use error::Error;
 pub use image::{Image, Lease};
 pub use index::{ResolvedImage, ResolvedRelease};
 pub use key::ImageKey;
+pub use nmstate::NmstateArchive;
 pub use proof::{Expected, Proof};
 pub use retire::Wanted;
 pub use space::Limits;

@@ -83,6 +83,7 @@ impl ImageStore {
                 collected.push(record.key);
             }
         }
+        self.0.remove_unwanted_nmstate(|iso| kept.iter().any(|record| record.sha256 == iso))?;
         ResolvedRelease::remove_unwanted(&self.0, &wanted.releases, &kept)?;
         part::remove_unwanted(&self.0, |name| wanted.downloads.contains(name))?;
         Ok(collected)

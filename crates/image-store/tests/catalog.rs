@@ -1,10 +1,12 @@
 //! Which request means which image, and when the service counts as settled.
 
 use std::io::Write;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use coreos_names::{Arch, ImageKind, Sha256};
-use image_store::{Catalog, DesiredImage, Expected, ImageKey, ImageState, ImageStore, Lease, Limits, Lookup};
+use image_store::{
+    Catalog, DesiredImage, Expected, Found, ImageKey, ImageState, ImageStore, Lease, Limits, Lookup,
+};
 use sha2::Digest;
 use tempfile::TempDir;
 use test_support::fixtures::live_iso;
@@ -128,4 +130,152 @@ fn settled_is_a_latch() {
         .map(|desired| catalog.add(desired));
     catalog.set_state(ids[0], ImageState::Ready(lease(&directory, "418.94.1-0")));
     assert!(catalog.is_settled(), "one image is ready");
+}
+
+/// An entry from `OS_IMAGES`.
+fn from_url(openshift_version: &str) -> DesiredImage {
+    DesiredImage { release_version: None, ..wanted(openshift_version, "4.18.52", Some(Arch::X86_64)) }
+}
+
+#[test]
+fn an_alias_belongs_to_the_first_entry_with_a_url_that_is_ready() {
+    let directory = TempDir::new().unwrap();
+    let catalog = Catalog::default();
+    let release = catalog.add(wanted("4.18", "4.18.52", Some(Arch::X86_64)));
+    catalog.set_state(release, ImageState::Ready(lease(&directory, "418.94.52-0")));
+    assert_eq!(found(&catalog, "4.18").as_deref(), Some("418.94.52-0"));
+
+    let urls = [from_url("4.18"), from_url("4.18")].map(|desired| catalog.add(desired));
+    assert_eq!(found(&catalog, "4.18"), None, "what the admin named is waited for");
+    catalog.set_state(urls[1], ImageState::Ready(lease(&directory, "418.94.2-0")));
+    assert_eq!(found(&catalog, "4.18").as_deref(), Some("418.94.2-0"));
+    catalog.set_state(urls[0], ImageState::Ready(lease(&directory, "418.94.1-0")));
+    assert_eq!(found(&catalog, "4.18").as_deref(), Some("418.94.1-0"));
+    for build in ["418.94.1-0", "418.94.2-0", "418.94.52-0"] {
+        assert_eq!(found(&catalog, build).as_deref(), Some(build));
+    }
+    assert_eq!(found(&catalog, "4.18.52").as_deref(), Some("418.94.52-0"));
+}
+
+#[test]
+fn a_build_is_served_as_soon_as_one_entry_has_it() {
+    let directory = TempDir::new().unwrap();
+    let catalog = Catalog::default();
+    let url = catalog.add(from_url("4.17"));
+    catalog.set_build(url, "418.94.1-0".parse().unwrap());
+    assert_eq!(found(&catalog, "418.94.1-0"), None);
+    let release = catalog.add(wanted("4.18", "4.18.52", Some(Arch::X86_64)));
+    catalog.set_state(release, ImageState::Ready(lease(&directory, "418.94.1-0")));
+    assert_eq!(found(&catalog, "418.94.1-0").as_deref(), Some("418.94.1-0"));
+}
+
+#[test]
+fn the_highest_version_that_shares_an_image_is_told() {
+    let directory = TempDir::new().unwrap();
+    let catalog = Catalog::default();
+    let shared = lease(&directory, "418.94.1-0");
+    let highest = |version: &str| match catalog.find(version, Arch::X86_64, ImageKind::Full) {
+        Lookup::Ready(found) => found.openshift_version.map(|version| version.to_string()),
+        other => panic!("{other:?}"),
+    };
+    let low = catalog.add(from_url("4.9"));
+    catalog.set_state(low, ImageState::Ready(shared.clone()));
+    assert_eq!(highest("4.9").as_deref(), Some("4.9"));
+    let high = catalog.add(wanted("4.18", "4.18.52", Some(Arch::X86_64)));
+    catalog.set_build(high, "418.94.1-0".parse().unwrap());
+    let other = catalog.add(from_url("4.20"));
+    catalog.set_state(other, ImageState::Ready(lease(&directory, "420.94.1-0")));
+    for version in ["4.9", "418.94.1-0"] {
+        assert_eq!(highest(version).as_deref(), Some("4.18"), "known before it is ready");
+    }
+    catalog.remove(high);
+    assert_eq!(highest("4.9").as_deref(), Some("4.9"));
+}
+
+#[test]
+fn a_retired_image_answers_to_its_build_alone() {
+    let directory = TempDir::new().unwrap();
+    let catalog = Catalog::default();
+    let id = catalog.add(wanted("4.18", "4.18.52", Some(Arch::X86_64)));
+    catalog.set_state(id, ImageState::Ready(lease(&directory, "418.94.2-0")));
+    let openshift_version = Some("4.17".parse().unwrap());
+    let retired = Found { lease: lease(&directory, "418.94.1-0"), openshift_version };
+    catalog.set_retired(vec![retired]);
+    assert_eq!(catalog.retired().len(), 1);
+    assert_eq!(found(&catalog, "418.94.1-0").as_deref(), Some("418.94.1-0"));
+    assert_eq!(found(&catalog, "4.17"), None);
+    assert_eq!(found(&catalog, "4.18").as_deref(), Some("418.94.2-0"));
+    assert!(matches!(catalog.find("418.94.1-0", Arch::Arm64, ImageKind::Full), Lookup::Unknown));
+    assert!(matches!(catalog.find("418.94.1-0", Arch::X86_64, ImageKind::Disconnected), Lookup::Unknown));
+
+    // Wanted again, it is served while its entry is still on its way.
+    let again = catalog.add(wanted("4.17", "4.17.1", Some(Arch::X86_64)));
+    catalog.set_build(again, "418.94.1-0".parse().unwrap());
+    assert_eq!(found(&catalog, "418.94.1-0").as_deref(), Some("418.94.1-0"));
+    catalog.set_retired(Vec::new());
+    assert_eq!(found(&catalog, "418.94.1-0"), None);
+}
+
+#[test]
+fn what_is_wanted_is_known_once_every_entry_was_tried_and_has_a_build() {
+    let directory = TempDir::new().unwrap();
+    let catalog = Catalog::default();
+    assert_eq!(catalog.wanted(), Some([].into()));
+    let ready = catalog.add(wanted("4.18", "4.18.52", Some(Arch::X86_64)));
+    let image = lease(&directory, "418.94.1-0");
+    catalog.set_state(ready, ImageState::Ready(image.clone()));
+    let of_ready = (image.key().clone(), "4.18".parse().unwrap());
+    assert_eq!(catalog.wanted(), Some([of_ready.clone()].into()));
+
+    let unsupported = catalog.add(wanted("4.10", "4.10.1", None));
+    assert_eq!(catalog.wanted(), None, "nobody has looked at it yet");
+    catalog.set_state(unsupported, ImageState::Unsupported { reason: "too old".to_owned() });
+    assert_eq!(catalog.wanted(), Some([of_ready.clone()].into()), "it wants nothing");
+
+    let failing = catalog.add(from_url("4.19"));
+    catalog.set_state(failing, failed());
+    assert_eq!(catalog.wanted(), None, "its image may be any");
+    catalog.set_build(failing, "418.94.1-0".parse().unwrap());
+    assert_eq!(catalog.wanted(), Some([(of_ready.0.clone(), "4.19".parse().unwrap())].into()));
+    catalog.set_build(failing, "419.96.1-0".parse().unwrap());
+    let other = ImageKey { os_build: "419.96.1-0".parse().unwrap(), ..of_ready.0.clone() };
+    assert_eq!(catalog.wanted(), Some([of_ready, (other, "4.19".parse().unwrap())].into()));
+}
+
+#[test]
+fn an_image_is_in_use_while_somebody_else_has_leased_it() {
+    let directory = TempDir::new().unwrap();
+    let catalog = Catalog::default();
+    let ids = ["4.18", "4.19"].map(|version| catalog.add(from_url(version)));
+    let (one, other) = (lease(&directory, "418.94.1-0"), lease(&directory, "419.96.1-0"));
+    for id in ids {
+        catalog.set_state(id, ImageState::Ready(one.clone()));
+    }
+    catalog.set_retired(vec![Found { lease: other.clone(), openshift_version: None }]);
+    assert_eq!(catalog.images_in_use(), 2);
+    let body = one.clone();
+    drop(one);
+    assert_eq!(catalog.images_in_use(), 2, "one is being downloaded");
+    drop(body);
+    assert_eq!(catalog.images_in_use(), 1);
+    catalog.set_retired(Vec::new());
+    assert_eq!(catalog.images_in_use(), 1, "it was removed, but is still read");
+    drop(other);
+    assert_eq!(catalog.images_in_use(), 0);
+}
+
+#[test]
+fn statistics_add_up() {
+    let catalog = Catalog::default();
+    let statistics = catalog.statistics();
+    for _ in 0..3 {
+        statistics.count_fetch();
+        statistics.count_fetched_bytes(10);
+        statistics.count_fetching(Duration::from_millis(1500));
+    }
+    statistics.count_failed_fetch();
+    statistics.count_collected_images(2);
+    assert_eq!((statistics.fetches(), statistics.failed_fetches()), (3, 1));
+    assert_eq!((statistics.fetched_bytes(), statistics.collected_images()), (30, 2));
+    assert_eq!(statistics.fetching(), Duration::from_millis(4500));
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Policy, Surface};
+use image_server::{
+    AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Policy, Reusing, Surface,
+};
 use image_store::{Catalog, ImageStore, Limits};
 use oci_registry::Registry;
 use provision::origin::{self, Origin};
@@ -36,9 +38,10 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     let catalog = Arc::new(Catalog::default());
     let infra_envs: Arc<dyn InfraEnvSource> = match settings.infra_envs {
         InfraEnvs::Directory(path) => Arc::new(InfraEnvDirectory::new(path)),
-        InfraEnvs::AssistedService { address, trusted_ca_pem } => {
+        InfraEnvs::AssistedService { address, trusted_ca_pem, reuse } => {
             let client = AssistedService::new(&address, trusted_ca_pem.as_deref(), ASSISTED_SERVICE_TIMEOUT);
-            Arc::new(client.map_err(|error| InvalidSettings::in_use("ASSISTED_SERVICE_*", &error))?)
+            let client = client.map_err(|error| InvalidSettings::in_use("ASSISTED_SERVICE_*", &error))?;
+            Arc::new(Reusing::new(client, reuse))
         }
     };
     let provisioner = Arc::new(Provisioner::new(
@@ -50,7 +53,8 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
         settings.concurrent_downloads.get().into(),
     ));
     let registry = prometheus::Registry::new();
-    let server = Arc::new(ImageServer::new(catalog, infra_envs, registry, started, Policy::default())?);
+    let policy = Policy { base_url: settings.base_url, ..Policy::default() };
+    let server = Arc::new(ImageServer::new(catalog, infra_envs, registry, started, policy)?);
     let listener = listen(settings.listen_address, settings.listen_port).await?;
     tracing::info!(listen.address = %listener.local_addr()?, "listening");
 

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
+use image_server::BaseUrl;
 use release_payload::release_images::{self, ReleaseImage};
 use tracing::level_filters::LevelFilter;
 use url::Url;
@@ -19,6 +21,7 @@ pub(crate) struct ServeSettings {
     pub(crate) listen_port: u16,
     pub(crate) data_dir: PathBuf,
     pub(crate) infra_envs: InfraEnvs,
+    pub(crate) base_url: Option<BaseUrl>,
     pub(crate) releases: Vec<ReleaseImage>,
     pub(crate) registry: oci_registry::Config,
     pub(crate) concurrent_downloads: NonZeroU16,
@@ -31,7 +34,7 @@ pub(crate) struct ServeSettings {
 #[derive(Debug)]
 pub(crate) enum InfraEnvs {
     /// assisted-service, over REST.
-    AssistedService { address: Url, trusted_ca_pem: Option<Vec<u8>> },
+    AssistedService { address: Url, trusted_ca_pem: Option<Vec<u8>>, reuse: Duration },
     /// A directory, for use without assisted-service.
     Directory(PathBuf),
 }
@@ -52,12 +55,14 @@ impl ServeSettings {
                 .add("DATA_DIR is missing: name a directory on a volume that survives restarts".to_owned());
         }
         let infra_envs = infra_envs(merged, &mut problems);
+        let base_url = base_url(merged, &mut problems, &mut warnings);
         let releases = releases(merged, &registry, &mut problems, &mut warnings);
         let settings = data_dir.zip(infra_envs).map(|(data_dir, infra_envs)| Self {
             listen_address,
             listen_port,
             data_dir,
             infra_envs,
+            base_url,
             releases,
             registry,
             concurrent_downloads,
@@ -77,8 +82,9 @@ fn infra_envs(merged: &Merged, problems: &mut Problems) -> Option<InfraEnvs> {
             }
             let trusted_ca_pem =
                 merged.file("ASSISTED_SERVICE_API_TRUSTED_CA_FILE", problems).map(String::into_bytes);
+            let reuse = Duration::from_secs(merged.parsed("INFRA_ENV_REUSE_SECONDS", 1, problems));
             match Url::parse(&format!("{scheme}://{host}")) {
-                Ok(address) => Some(InfraEnvs::AssistedService { address, trusted_ca_pem }),
+                Ok(address) => Some(InfraEnvs::AssistedService { address, trusted_ca_pem, reuse }),
                 Err(error) => {
                     problems
                         .add(format!("ASSISTED_SERVICE_HOST={host}: {error}; expected host or host:port"));
@@ -96,6 +102,14 @@ fn infra_envs(merged: &Merged, problems: &mut Problems) -> Option<InfraEnvs> {
             None
         }
     }
+}
+
+fn base_url(merged: &Merged, problems: &mut Problems, warnings: &mut Vec<String>) -> Option<BaseUrl> {
+    let Some(text) = merged.text("IMAGE_SERVICE_BASE_URL") else {
+        warnings.push("IMAGE_SERVICE_BASE_URL is not set: there are no minimal ISOs".to_owned());
+        return None;
+    };
+    text.parse().map_err(|error| problems.add(format!("IMAGE_SERVICE_BASE_URL: {error}"))).ok()
 }
 
 /// Stock configurations carry `RELEASE_IMAGES` for another program, so they count only together with a pull secret.

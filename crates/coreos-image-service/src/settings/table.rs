@@ -72,7 +72,17 @@ pub(crate) const SERVE: &[Setting] = &[
     Setting::new(
         "INFRA_ENV_DIR",
         "",
-        "stand-alone instead of assisted-service: `<id>/discovery.ign`, `<id>/kernel_arguments.json`",
+        "stand-alone instead of assisted-service: `<id>/discovery.ign`, `<id>/kernel_arguments.json`, `<id>/minimal-initrd`",
+    ),
+    Setting::new(
+        "INFRA_ENV_REUSE_SECONDS",
+        "1",
+        "for how long an answer of assisted-service serves requests with the same credentials; 0 is for one only",
+    ),
+    Setting::new(
+        "IMAGE_SERVICE_BASE_URL",
+        "",
+        "the URL under which hosts reach this service, also with a path; without it there are no minimal ISOs",
     ),
     Setting::new("DOWNLOAD_CONCURRENCY", "2", "how many images are fetched at a time"),
     Setting::new(

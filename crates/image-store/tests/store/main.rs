@@ -1,8 +1,11 @@
 //! The data directory.
 
 mod adoption;
+mod nmstate;
 mod proofs;
 mod published;
 mod resume;
+mod retire;
+mod sharing;
 mod site;
 mod space;

@@ -1,0 +1,130 @@
+//! What minimal ISOs and network boots carry beside the initramfs: `nmstatectl`, taken out of the image once and kept.
+//!
+//! ```text
+//! nmstate/<sha256 of the ISO>-<encoder version>.cpio.gz    the archive
+//! nmstate/<sha256 of the ISO>-<encoder version>.json       its SHA-256
+//! ```
+//!
+//! It can always be made again, from the same image to the same bytes, so one that is damaged is not worth a word.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use coreos_names::Sha256;
+use live_iso::NMSTATE_ARCHIVE_VERSION;
+use serde::{Deserialize, Serialize};
+use sha2::Digest;
+
+use crate::error::Error;
+use crate::image::Lease;
+use crate::index;
+use crate::space::Promise;
+use crate::staging;
+use crate::staging_file;
+use crate::store::{ImageStore, Inner};
+
+const ARCHIVE: &str = "cpio.gz";
+const RECORD: &str = "json";
+
+/// An archive with `nmstatectl`, as an initramfs takes it.
+#[derive(Debug)]
+pub struct NmstateArchive {
+    pub(crate) file: File,
+    len: u64,
+    sha256: Sha256,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    sha256: Sha256,
+}
+
+impl NmstateArchive {
+    /// Its size in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it has no bytes. It always has some.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The SHA-256 of the archive.
+    pub fn sha256(&self) -> Sha256 {
+        self.sha256
+    }
+
+    /// Opens one that was made before, if every byte of it is still right.
+    fn open(path: &Path) -> Result<Option<Self>, Error> {
+        let Some(Record { sha256 }) = index::read(&path.with_extension("").with_extension(RECORD))? else {
+            return Ok(None);
+        };
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open", path)(error)),
+        };
+        let len = file.metadata().map_err(Error::io("read", path))?.len();
+        let actual = Sha256::new(staging::hash(&file).map_err(Error::io("read", path))?.finalize());
+        Ok((actual == sha256).then_some(Self { file, len, sha256 }))
+    }
+}
+
+impl ImageStore {
+    /// Sees to it that the image has its nmstate archive ([`Lease::nmstate`]), for everybody who has leased it.
+    ///
+    /// The first time, `nmstatectl` is taken out of the image's root file system, which takes about a second; later, and
+    /// after a restart, the archive is there. Fails with [`Error::Nmstate`] for images that have none.
+    pub fn prepare_nmstate(&self, lease: &Lease) -> Result<(), Error> {
+        if lease.nmstate().is_some() {
+            return Ok(());
+        }
+        let path = self.0.nmstate_path(lease.sha256());
+        let archive = match NmstateArchive::open(&path)? {
+            Some(archive) => archive,
+            None => self.0.make_nmstate(lease, &path)?,
+        };
+        lease.set_nmstate(archive);
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn nmstate_path(&self, iso: Sha256) -> PathBuf {
+        self.nmstate_dir().join(format!("{iso}-{NMSTATE_ARCHIVE_VERSION}.{ARCHIVE}"))
+    }
+
+    fn make_nmstate(self: &Arc<Self>, lease: &Lease, path: &Path) -> Result<NmstateArchive, Error> {
+        let program = live_iso::nmstatectl(lease.file(), lease.layout())
+            .map_err(|source| Error::Nmstate { key: lease.key().clone(), source })?;
+        let archive = live_iso::nmstate_archive(&program);
+        let len = archive.len() as u64;
+        let mut promise = Promise::none(Arc::clone(self));
+        promise.renew(len)?;
+        let mut file = self.staging_file("nmstate")?;
+        file.write_all(&archive).map_err(Error::io("write", path))?;
+        let file = file.rename(path)?;
+        let sha256 = Sha256::new(sha2::Sha256::digest(&archive));
+        index::write(self, &path.with_extension("").with_extension(RECORD), &Record { sha256 })?;
+        Ok(NmstateArchive { file, len, sha256 })
+    }
+
+    /// Removes the archives of images other than `kept`, and those that another encoder has made.
+    pub(crate) fn remove_unwanted_nmstate(&self, kept: impl Fn(Sha256) -> bool) -> Result<(), Error> {
+        for path in self.list(&self.nmstate_dir())? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let (stem, _) = name.split_once('.').unwrap_or((name, ""));
+            let Some((Ok(iso), version)) = stem.split_once('-').map(|(iso, version)| (iso.parse(), version))
+            else {
+                continue;
+            };
+            if !kept(iso) || version != NMSTATE_ARCHIVE_VERSION.to_string() {
+                staging_file::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
