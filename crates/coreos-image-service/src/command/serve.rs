@@ -1,5 +1,6 @@
 //! `serve`: the life of the process.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use anyhow::Context;
 use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource};
 use image_store::{Catalog, ImageStore, Limits};
 use oci_registry::Registry;
-use provision::{Provisioner, RetryPolicy};
+use provision::{Collector, Provisioner, RetryPolicy};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,6 +18,9 @@ use crate::telemetry;
 
 /// assisted-service may have to ask a database and an object store, but a host waits meanwhile.
 const ASSISTED_SERVICE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long an image that is no longer asked for is served: hosts that booted from it may still need more of it.
+const RETIRE_AFTER: Duration = Duration::from_hours(24);
 
 /// Serves until a signal asks to stop, and then until the last running download has ended.
 pub(crate) fn serve(settings: ServeSettings) -> anyhow::Result<()> {
@@ -40,6 +44,9 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
             Arc::new(client.map_err(|error| InvalidSettings::in_use("ASSISTED_SERVICE_*", &error))?)
         }
     };
+    let pullspecs = settings.releases.iter().map(|release| release.pullspec.to_string()).collect();
+    let collector =
+        Collector::new(store.clone(), Arc::clone(&catalog), pullspecs, BTreeSet::new(), RETIRE_AFTER);
     let provisioner = Arc::new(Provisioner::new(
         registry,
         store,
@@ -54,12 +61,15 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     // Before the first request is answered, so that none is told "unknown" or "not ready" without need.
     let mut provisioning = provisioner.announce(settings.releases);
     provisioning.serve_known().await;
+    collector.serve_known().await;
     let provisioning = tokio::spawn(provisioning.run());
+    let collecting = tokio::spawn(collector.run());
     let mut stop = Stop::new()?;
     image_server::serve(listener, server.into_router(), async move {
         stop.signalled().await;
         tracing::info!("stopping: no new connections, running downloads go on; a second signal ends them");
         provisioning.abort();
+        collecting.abort();
         tokio::spawn(async move {
             stop.signalled().await;
             std::process::exit(1);
