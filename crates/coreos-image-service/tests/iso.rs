@@ -47,6 +47,21 @@ fn what_is_embedded_is_shown() {
 }
 
 #[test]
+fn what_an_iso_is_is_told() {
+    let text = output(&mut iso("inspect", &[&live_iso(Arch::X86_64)]));
+    for expected in [
+        "operating system  rhcos\n",
+        "architecture      x86_64\n",
+        "boots             El Torito, El Torito UEFI, MBR, GPT\n",
+        "rootfs            squashfs (zstd)\n",
+        "  installer-config: append-karg, ",
+        "  live-initrd-network\n",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+    }
+}
+
+#[test]
 fn a_customised_iso_holds_what_was_asked_for() {
     let directory = TempDir::new().unwrap();
     let config = file(&directory, "config.ign", IGNITION.as_bytes());
@@ -116,6 +131,10 @@ fn a_minimal_iso_names_where_its_root_file_system_is() {
     );
     let sizes = [&out, &live_iso(Arch::X86_64)].map(|path| fs::metadata(path).unwrap().len());
     assert!(sizes[0] + (8 << 20) <= sizes[1], "{sizes:?}");
+
+    output(minimal(url).arg("--nmstate"));
+    let listing = output(Command::new("isoinfo").args(["-R", "-f", "-i"]).arg(&out));
+    assert!(listing.lines().any(|path| path == "/images/nmstate.img"), "{listing}");
 
     let refused = minimal("https://images.example.com/$HOME").output().unwrap();
     assert_eq!(refused.status.code(), Some(64));

@@ -1,5 +1,5 @@
 /// The first segments of the paths that lead somewhere.
-const ROUTES: [&str; 5] = ["byid", "bytoken", "byapikey", "images", "boot-artifacts"];
+pub(crate) const ROUTES: [&str; 5] = ["byid", "bytoken", "byapikey", "images", "boot-artifacts"];
 
 /// The path without empty, `.` and `..` segments, if it has some and leads somewhere without them.
 ///

@@ -6,18 +6,23 @@
 //! that reads it.
 
 mod clean_path;
+mod cors;
 mod download;
+mod guarded_body;
 mod health;
 mod ignition_archives;
 mod infra_env;
 mod metrics;
 mod observe;
+mod policy;
 mod rejection;
 mod request;
+mod request_limit;
 mod respond;
 mod router;
 mod serve;
 mod stream;
+mod surface;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,12 +33,20 @@ use prometheus::Registry;
 
 use ignition_archives::IgnitionArchives;
 use metrics::Metrics;
+use request_limit::RequestLimit;
 
+pub use cors::AllowedOrigins;
 pub use infra_env::{
     AssistedService, Credentials, InfraEnv, InfraEnvDirectory, InfraEnvError, InfraEnvId, InfraEnvSource,
     InvalidAssistedService, InvalidInfraEnvId, InvalidKernelArguments, SecretHeader, UnexpectedJson,
 };
-pub use serve::serve;
+pub use policy::Policy;
+pub use serve::{
+    CipherSuites, InvalidTls, InvalidTlsVersion, NoUsableCipherSuite, Tls, TlsPolicy, TlsVersion, serve,
+};
+#[doc(hidden)]
+pub use serve::{Patience, serve_with};
+pub use surface::Surface;
 
 /// What requests are answered with.
 #[derive(Debug)]
@@ -44,6 +57,9 @@ pub struct ImageServer {
     registry: Registry,
     metrics: Metrics,
     started: Instant,
+    allowed_origins: AllowedOrigins,
+    image_limit: RequestLimit,
+    boot_artifact_limit: RequestLimit,
 }
 
 impl ImageServer {
@@ -56,8 +72,10 @@ impl ImageServer {
         infra_envs: Arc<dyn InfraEnvSource>,
         registry: Registry,
         started: Instant,
+        policy: Policy,
     ) -> Result<Self, prometheus::Error> {
         let metrics = Metrics::register(&registry)?;
+        let limit = || RequestLimit::new(policy.max_concurrent_requests, policy.queue_time);
         Ok(Self {
             catalog,
             infra_envs,
@@ -65,11 +83,14 @@ impl ImageServer {
             registry,
             metrics,
             started,
+            image_limit: limit(),
+            boot_artifact_limit: limit(),
+            allowed_origins: policy.allowed_origins,
         })
     }
 
-    /// All routes.
-    pub fn into_router(self) -> Router {
-        router::router(self)
+    /// The routes of a listener. All listeners of a server share its limits and metrics.
+    pub fn router(self: &Arc<Self>, surface: Surface) -> Router {
+        router::router(Arc::clone(self), surface)
     }
 }

@@ -55,6 +55,8 @@ pub(crate) enum Rejection {
     ArtifactsNotOffered { version: String, arch: Arch },
     /// The image is configured, but not there.
     NotReady { report: Box<ImageReport>, arch: Arch },
+    /// As many requests as may be are being served, and none of them has ended in time.
+    Busy,
     /// The infra-env cannot be had.
     InfraEnv(InfraEnvError),
     /// The image cannot be customised as the infra-env asks.
@@ -177,6 +179,13 @@ impl Rejection {
                 format!("there are no boot artifacts of the image for {version} {arch}"),
             ),
             Self::NotReady { report, arch } => not_ready(report, *arch),
+            Self::Busy => Answer {
+                retry_after: Some(RETRY_SOON),
+                ..Answer::line(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!("too many requests at a time; try again in {} s", RETRY_SOON.as_secs()),
+                )
+            },
             Self::InfraEnv(error) => infra_env(error),
             Self::Plan(error) => plan(error),
             Self::KernelArgumentsOnS390x => {

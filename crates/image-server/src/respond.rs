@@ -20,6 +20,7 @@ use httpdate::HttpDate;
 use image_store::Lease;
 use live_iso::Plan;
 
+use crate::serve::Outbox;
 use crate::stream::PlanBody;
 use entity_tag::EntityTag;
 use preconditions::{Validators, Verdict};
@@ -46,6 +47,7 @@ impl Representation {
             entity_tag: EntityTag::of(lease.sha256(), &plan),
             last_modified: last_modified.and_then(http_date),
         };
+        let outbox = request.extensions.get::<Outbox>().cloned();
         let mut response = match preconditions::judge(&request.headers, &validators) {
             Verdict::Failed => status(StatusCode::PRECONDITION_FAILED, Body::empty()),
             Verdict::NotModified => not_modified(&validators),
@@ -56,11 +58,14 @@ impl Representation {
                     Requested::Whole
                 };
                 match range {
-                    Requested::Whole => content(StatusCode::OK, lease, plan, &validators),
+                    Requested::Whole => {
+                        content(StatusCode::OK, PlanBody::new(lease, plan, outbox), &validators)
+                    }
                     Requested::Part(part) => {
                         let content_range = format!("bytes {}-{}/{}", part.start, part.end - 1, plan.len());
                         let part = plan.slice(part);
-                        let mut response = content(StatusCode::PARTIAL_CONTENT, lease, part, &validators);
+                        let body = PlanBody::new(lease, part, outbox);
+                        let mut response = content(StatusCode::PARTIAL_CONTENT, body, &validators);
                         response.headers_mut().insert(CONTENT_RANGE, ascii(&content_range));
                         response
                     }
@@ -74,9 +79,9 @@ impl Representation {
     }
 }
 
-fn content(code: StatusCode, lease: Lease, plan: Plan, validators: &Validators) -> Response {
-    let len = plan.len();
-    let mut response = status(code, Body::new(PlanBody::new(lease, plan)));
+fn content(code: StatusCode, body: PlanBody, validators: &Validators) -> Response {
+    let len = body.len();
+    let mut response = status(code, Body::new(body));
     let headers = response.headers_mut();
     validators.write(headers);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -1,4 +1,4 @@
-//! The table of contents: every route, who calls it, and what is counted.
+//! The table of contents: every route, who calls it, what is limited, and what is counted.
 
 use std::sync::Arc;
 
@@ -12,11 +12,14 @@ use axum::{Extension, Router, middleware};
 
 use crate::ImageServer;
 use crate::clean_path::clean_path;
+use crate::cors::{Cors, cors};
 use crate::health;
 use crate::metrics;
 use crate::observe::{RequestId, observe};
 use crate::rejection::Rejection;
 use crate::request::ImageRequest;
+use crate::request_limit::limit;
+use crate::surface::Surface;
 
 const BY_ID: &str = "/byid/{infra_env}/{version}/{arch}/{file}";
 const BY_TOKEN: &str = "/bytoken/{token}/{version}/{arch}/{file}";
@@ -32,27 +35,56 @@ const HEALTH: &str = "/health";
 const LIVE: &str = "/live";
 const METRICS: &str = "/metrics";
 
-pub(crate) fn router(server: ImageServer) -> Router {
+pub(crate) fn router(server: Arc<ImageServer>, surface: Surface) -> Router {
+    let image_limit = middleware::from_fn_with_state(server.image_limit.clone(), limit);
+    let boot_artifact_limit = middleware::from_fn_with_state(server.boot_artifact_limit.clone(), limit);
+    let cors =
+        middleware::from_fn_with_state(Cors { allowed: server.allowed_origins.clone(), surface }, cors);
     let observer = middleware::from_fn_with_state(server.metrics.clone(), observe);
+    let images = match surface {
+        Surface::Everything => discovery_isos().merge(initrds()),
+        Surface::NetworkBoot => initrds(),
+    };
     Router::new()
-        // Discovery ISOs: browsers, BMCs with virtual media, Ironic.
+        .merge(images.layer(image_limit))
+        .merge(boot_artifacts().layer(boot_artifact_limit))
+        .merge(operations())
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(cors)
+        .layer(observer)
+        .with_state(server)
+}
+
+/// Browsers, BMCs with virtual media, Ironic.
+fn discovery_isos() -> Router<Arc<ImageServer>> {
+    Router::new()
         .route(BY_ID, download(ImageRequest::by_id))
         .route(BY_TOKEN, download(ImageRequest::by_token))
         .route(BY_API_KEY, download(ImageRequest::by_api_key))
         .route(LONG, download(ImageRequest::long))
-        // Hosts that boot over the network, or have booted a minimal ISO.
+}
+
+/// What hosts that boot over the network get of an infra-env.
+fn initrds() -> Router<Arc<ImageServer>> {
+    Router::new()
+}
+
+/// Hosts that boot over the network, or have booted a minimal ISO.
+fn boot_artifacts() -> Router<Arc<ImageServer>> {
+    Router::new()
         .route(KERNEL, download(ImageRequest::boot_artifact))
         .route(ROOTFS, download(ImageRequest::boot_artifact))
         .route(NO_ARTIFACT, download(ImageRequest::boot_artifact))
         .route(OTHER_ARTIFACT, download(ImageRequest::boot_artifact))
-        // Probes, deployment scripts, Prometheus.
+}
+
+/// Probes, deployment scripts, Prometheus.
+fn operations() -> Router<Arc<ImageServer>> {
+    Router::new()
         .route(HEALTH, get(health::health))
         .route(LIVE, get(health::live))
         .route(METRICS, get(metrics::metrics))
-        .fallback(no_such_route)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(observer)
-        .with_state(Arc::new(server))
 }
 
 /// The `handler` label of a route, in the predecessor's spelling. A route without one is not counted.

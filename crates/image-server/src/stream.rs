@@ -15,6 +15,8 @@ use http_body::{Body, Frame, SizeHint};
 use image_store::{ImageKey, Lease};
 use live_iso::{Extent, Plan, Segment};
 
+use crate::serve::Outbox;
+
 /// How much is read at once. Measured, larger pieces are no faster, and each download holds two.
 const PIECE: u64 = 256 * 1024;
 
@@ -36,6 +38,7 @@ pub(crate) struct PlanBody {
     /// The piece after the one that was given away last.
     ahead: Option<Piece>,
     remaining: u64,
+    outbox: Option<Outbox>,
 }
 
 enum Piece {
@@ -44,19 +47,21 @@ enum Piece {
 }
 
 impl PlanBody {
-    pub(crate) fn new(lease: Lease, plan: Plan) -> Self {
+    /// With the outbox of an HTTP/1 connection, what the system has in memory is not read here, but sent from there.
+    pub(crate) fn new(lease: Lease, plan: Plan, outbox: Option<Outbox>) -> Self {
         let remaining = plan.len();
-        Self { lease, segments: plan.into_segments().collect(), ahead: None, remaining }
+        Self { lease, segments: plan.into_segments().collect(), ahead: None, remaining, outbox }
+    }
+
+    /// How many bytes are still to come.
+    pub(crate) fn len(&self) -> u64 {
+        self.remaining
     }
 
     /// Cuts the next piece off the segments.
     fn next_piece(&mut self) -> Option<Piece> {
         let (piece, rest) = match self.segments.pop_front()? {
-            Segment::Base(Extent { offset, len }) => {
-                let cut = len.min(PIECE);
-                let rest = Extent { offset: offset + cut, len: len - cut };
-                (read(self.lease.clone(), Extent { offset, len: cut }), Segment::Base(rest))
-            }
+            Segment::Base(extent) => self.cut_base(extent),
             // No plan refers to the archive as long as none is prepared.
             Segment::Nmstate(extent) => {
                 let source = io::ErrorKind::NotFound.into();
@@ -73,6 +78,17 @@ impl PlanBody {
             self.segments.push_front(rest);
         }
         Some(piece)
+    }
+}
+
+impl PlanBody {
+    fn cut_base(&self, extent: Extent) -> (Piece, Segment) {
+        let (piece, rest) = extent.split_at(Outbox::LEN_MAX);
+        if let Some(placeholder) = self.outbox.as_ref().and_then(|outbox| outbox.put(&self.lease, piece)) {
+            return (Piece::Here(Ok(placeholder)), Segment::Base(rest));
+        }
+        let (piece, rest) = extent.split_at(PIECE);
+        (read(self.lease.clone(), piece), Segment::Base(rest))
     }
 }
 

@@ -79,6 +79,15 @@ impl Inner {
         Ok(None)
     }
 
+    /// Whether the image's file is there as it was recorded.
+    pub(crate) fn is_recorded(&self, key: &ImageKey) -> Result<bool, Error> {
+        let record = ImageRecord::read(self, key)?;
+        let is_untouched = |record: ImageRecord| {
+            record.path(self).metadata().is_ok_and(|metadata| record.describes(&metadata))
+        };
+        Ok(record.is_some_and(is_untouched))
+    }
+
     /// Whether the file at `path`, if any, was written by this service.
     pub(crate) fn is_ours(&self, key: &ImageKey, path: &Path) -> Result<bool, Error> {
         let record = ImageRecord::read(self, key)?;

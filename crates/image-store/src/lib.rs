@@ -50,6 +50,7 @@ mod nmstate;
 mod part;
 mod proof;
 mod retire;
+mod send;
 mod space;
 mod staging;
 mod staging_file;

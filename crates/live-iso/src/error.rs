@@ -77,6 +77,11 @@ pub enum Error {
         /// The file.
         path: String,
     },
+    /// There is no root file system to start from, nor to serve.
+    #[error(
+        "the ISO has no file \"images/pxeboot/rootfs.img\": it is a minimal ISO, or older than those of OpenShift 4.6"
+    )]
+    NoRootfs,
     /// One of the JSON files in `coreos/`.
     #[error("{path} cannot be understood")]
     Json {
@@ -85,22 +90,32 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// An embed area as its JSON file describes it does not exist.
+    /// An embed area as it is described does not exist.
     #[error("{described_by} describes {area}, which does not exist: {problem}")]
     BadArea {
-        /// The JSON file.
+        /// The JSON file, or what else describes it.
         described_by: &'static str,
         /// The area.
         area: String,
         /// Why it does not exist.
         problem: &'static str,
     },
-    /// Two embed areas share bytes, so that writing one would destroy the other.
+    /// The same area is described twice, and not the same.
+    #[error("{first} and {second} disagree on {about}")]
+    Contradiction {
+        /// One description.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+        /// What they describe.
+        about: &'static str,
+    },
+    /// An embed area shares bytes with another one or with a file of the system, which writing it would destroy.
     #[error("{first} and {second} overlap")]
     OverlappingAreas {
-        /// One area.
+        /// The area.
         first: String,
-        /// The other.
+        /// What else is there.
         second: String,
     },
     /// Every boot loader has its own copy of the kernel arguments, and these should be the same.

@@ -10,6 +10,13 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// The first `len` bytes, or all if there are fewer, and the rest.
+    #[must_use]
+    pub fn split_at(self, len: u64) -> (Self, Self) {
+        let len = len.min(self.len);
+        (Self { len, ..self }, Self { offset: self.offset.saturating_add(len), len: self.len - len })
+    }
+
     /// Where the run ends, if a file could be that large.
     pub const fn end(self) -> Option<u64> {
         self.offset.checked_add(self.len)
@@ -21,6 +28,11 @@ impl Extent {
             return None;
         }
         Some(Self { offset: self.offset.checked_add(offset)?, len })
+    }
+
+    /// Whether all of `other` lies in the run.
+    pub(crate) fn contains(self, other: Self) -> bool {
+        other.offset.checked_sub(self.offset).is_some_and(|offset| self.part(offset, other.len).is_some())
     }
 
     pub(crate) fn overlaps(self, other: Self) -> bool {
@@ -44,6 +56,20 @@ mod tests {
             assert_eq!(EXTENT.part(offset, len), None, "{len} bytes at {offset}");
         }
         assert_eq!(Extent { offset: u64::MAX, len: 2 }.part(1, 1), None);
+    }
+
+    #[test]
+    fn a_whole_contains_its_parts() {
+        for (offset, len, expected) in [
+            (100, 10, true),
+            (109, 1, true),
+            (110, 0, true),
+            (99, 2, false),
+            (109, 2, false),
+            (100, u64::MAX, false),
+        ] {
+            assert_eq!(EXTENT.contains(Extent { offset, len }), expected, "{len} bytes at {offset}");
+        }
     }
 
     #[test]

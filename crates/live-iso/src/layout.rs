@@ -1,9 +1,13 @@
 //! Everything that any request may need to know of one live ISO, found once.
 //!
-//! Where a description exists (`coreos/*.json`) it is believed and must be true: a description that cannot be read,
-//! or that names what does not exist, is an error. Only its absence means an older ISO.
+//! Where a description exists (`coreos/*.json`, before that headers in the system area) it is believed and must be true:
+//! a description that cannot be read, that names what does not exist, or that contradicts another one, is an error. Only
+//! its absence means an older ISO.
 
+mod architecture;
 mod distribution;
+mod features;
+mod generation;
 mod ignition_area;
 mod kernel_argument_areas;
 mod metadata;
@@ -11,15 +15,20 @@ mod metadata;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use coreos_names::Arch;
+
+use crate::embed_headers::EmbedHeaders;
 use crate::initrd::InitrdAddress;
 use crate::minimal::Original;
 use crate::read_at::Source;
-use crate::{Error, Extent, ReadAt, Volume};
+use crate::{BootCatalog, Error, Extent, PartitionTables, ReadAt, Volume};
 
 pub use distribution::Distribution;
+pub use features::Features;
+pub use generation::Generation;
 pub use ignition_area::{IgnitionArea, IgnitionAreaSource};
 pub(crate) use kernel_argument_areas::SIZE_MAX as KERNEL_ARGUMENT_AREA_MAX;
-pub use kernel_argument_areas::{KernelArgumentArea, KernelArgumentAreas};
+pub use kernel_argument_areas::{KernelArgumentArea, KernelArgumentAreaSource, KernelArgumentAreas};
 
 const KERNEL: &str = "images/pxeboot/vmlinuz";
 /// What s390x images had instead of [`KERNEL`] until 2025; some have both.
@@ -36,6 +45,11 @@ pub struct Layout {
     size: u64,
     created: Option<SystemTime>,
     distribution: Distribution,
+    generation: Generation,
+    architecture: Option<Arch>,
+    features: Option<Features>,
+    boot_catalog: Option<BootCatalog>,
+    partition_tables: PartitionTables,
     kernel: Extent,
     initrd: Extent,
     rootfs: Extent,
@@ -63,35 +77,51 @@ impl Layout {
             Ok(extent)
         };
         let optional = |path| volume.find(path).map(|_| needed(&[path])).transpose();
+        let kernel = needed(&[KERNEL, KERNEL_S390X])?;
+        let headers = EmbedHeaders::read(&source)?;
+        let features = Features::find(&source, &volume)?;
+        let ignition_area = IgnitionArea::find(&source, &volume, &headers)?;
+        let kernel_argument_areas = KernelArgumentAreas::find(&source, &volume, &headers)?;
         let layout = Self {
             volume_id: volume.volume_id().to_owned(),
             size: source.size(),
             created: volume.created(),
             distribution,
-            kernel: needed(&[KERNEL, KERNEL_S390X])?,
+            generation: Generation::told_by(
+                &headers,
+                features.as_ref(),
+                ignition_area.as_ref(),
+                kernel_argument_areas.as_ref(),
+            ),
+            architecture: architecture::find(&source, &volume, kernel)?,
+            features,
+            boot_catalog: volume.boot_catalog().cloned(),
+            partition_tables: volume.partition_tables(),
+            kernel,
             initrd: needed(&[INITRD])?,
-            rootfs: needed(&[ROOTFS])?,
+            rootfs: optional(ROOTFS)?.ok_or(Error::NoRootfs)?,
             initrd_address: optional(INITRD_ADDR_SIZE)?
                 .map(|file| InitrdAddress::read(&source, file))
                 .transpose()?,
             ins_file: optional(INS_FILE)?,
-            ignition_area: IgnitionArea::find(&source, &volume)?,
-            kernel_argument_areas: KernelArgumentAreas::find(&source, &volume)?,
-            original: Original::read(&source, &volume)?,
+            ignition_area,
+            kernel_argument_areas,
+            original: Original::read(&source, &volume, headers)?,
         };
         layout.refuse_overlapping_areas()?;
         Ok(layout)
     }
 
+    /// Fails if what is written into an area would change another area, or what has to stay as it is.
     fn refuse_overlapping_areas(&self) -> Result<(), Error> {
         let ignition = self.ignition_area.iter().map(|area| (area.to_string(), area.extent()));
         let arguments = self.kernel_argument_areas.iter().flat_map(KernelArgumentAreas::areas);
-        let mut areas: Vec<_> =
-            ignition.chain(arguments.map(|area| (area.to_string(), area.extent()))).collect();
-        areas.sort_by_key(|(_, extent)| *extent);
-        for (first, second) in areas.iter().zip(areas.iter().skip(1)) {
-            if first.1.overlaps(second.1) {
-                return Err(Error::OverlappingAreas { first: first.0.clone(), second: second.0.clone() });
+        let areas: Vec<_> = ignition.chain(arguments.map(|area| (area.to_string(), area.extent()))).collect();
+        let files = [(KERNEL, self.kernel), (INITRD, self.initrd), (ROOTFS, self.rootfs)];
+        for (number, (first, extent)) in areas.iter().enumerate() {
+            let others = areas.iter().skip(number + 1).map(|(other, at)| (other.as_str(), *at));
+            if let Some((second, _)) = others.chain(files).find(|(_, other)| extent.overlaps(*other)) {
+                return Err(Error::OverlappingAreas { first: first.clone(), second: second.to_owned() });
             }
         }
         Ok(())
@@ -124,14 +154,27 @@ impl Layout {
 
     /// Which state of the format the ISO is in.
     pub fn generation(&self) -> Generation {
-        let ignition_info =
-            self.ignition_area.as_ref().is_some_and(|area| area.source() == IgnitionAreaSource::IgnInfo);
-        match &self.kernel_argument_areas {
-            Some(areas) if areas.say_how_to_fill() => Generation::PadAndEnd,
-            _ if ignition_info => Generation::IgnInfo,
-            Some(_) => Generation::Kargs,
-            None => Generation::Undescribed,
-        }
+        self.generation
+    }
+
+    /// Which architecture it is for, if the kernel or a boot loader tells.
+    pub fn architecture(&self) -> Option<Arch> {
+        self.architecture
+    }
+
+    /// What the operating system understands of `coreos-installer iso customize`. None before December 2021.
+    pub fn features(&self) -> Option<&Features> {
+        self.features.as_ref()
+    }
+
+    /// What firmware may start when the ISO is a CD. None on ppc64le, whose firmware looks for a file.
+    pub fn boot_catalog(&self) -> Option<&BootCatalog> {
+        self.boot_catalog.as_ref()
+    }
+
+    /// What firmware finds when the ISO is a disk.
+    pub fn partition_tables(&self) -> PartitionTables {
+        self.partition_tables
     }
 
     /// The kernel, `images/pxeboot/vmlinuz` or on older s390x images `kernel.img`.
@@ -163,27 +206,13 @@ impl Layout {
         self.original.as_deref().map_err(|reason| &**reason)
     }
 
-    /// Where an Ignition config can be embedded. None on s390x images before 2023.
+    /// Where an Ignition config can be embedded. None on s390x images of 4.12 and before.
     pub fn ignition_area(&self) -> Option<&IgnitionArea> {
         self.ignition_area.as_ref()
     }
 
-    /// Where kernel arguments can be embedded. None where no `coreos/kargs.json` tells, as in images of 4.8 and before.
+    /// Where kernel arguments can be embedded. None in images of 4.6, and on s390x in those of 4.13 and before.
     pub fn kernel_argument_areas(&self) -> Option<&KernelArgumentAreas> {
         self.kernel_argument_areas.as_ref()
     }
-}
-
-/// A state of the format, told by the descriptions of embed areas an ISO carries. Later ones are greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Generation {
-    /// No JSON file describes any area; headers in the system area may (2020, OpenShift 4.6).
-    Undescribed,
-    /// `coreos/kargs.json` describes the areas for kernel arguments (September 2021, OpenShift 4.9).
-    Kargs,
-    /// `coreos/igninfo.json` describes the area for the Ignition config (March 2023, OpenShift 4.13).
-    IgnInfo,
-    /// `coreos/kargs.json` says how an area is filled up, so that s390x has one too (July 2023, OpenShift 4.14).
-    PadAndEnd,
 }

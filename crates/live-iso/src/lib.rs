@@ -20,6 +20,7 @@
 
 mod cpio;
 mod customization;
+mod embed_headers;
 mod embedded;
 mod error;
 mod extent;
@@ -45,8 +46,8 @@ pub use ignition::IgnitionArchive;
 pub use initramfs::{EmbeddedFile, unpack};
 pub use kargs::KernelArguments;
 pub use layout::{
-    Distribution, Generation, IgnitionArea, IgnitionAreaSource, KernelArgumentArea, KernelArgumentAreas,
-    Layout,
+    Distribution, Features, Generation, IgnitionArea, IgnitionAreaSource, KernelArgumentArea,
+    KernelArgumentAreaSource, KernelArgumentAreas, Layout,
 };
 pub use minimal::{MinimalIso, RootfsUrl};
 pub use nmstate::{NMSTATE_ARCHIVE_VERSION, nmstate_archive, write_nmstate_archive};
@@ -54,7 +55,7 @@ pub use plan::{Plan, Segment};
 pub use ramdisk::Ramdisk;
 pub use read_at::ReadAt;
 pub use rootfs::{RootfsCompression, RootfsError, RootfsFileSystem, RootfsInfo, nmstatectl, rootfs_info};
-pub use volume::{File, Volume};
+pub use volume::{BootCatalog, BootEntry, BootPlatform, File, PartitionTables, Volume};
 
 /// The parsers of foreign bytes that nothing public reaches directly, for fuzzing. Not part of the crate's promise.
 #[doc(hidden)]

@@ -20,7 +20,6 @@
 
 mod arguments;
 mod boot_config;
-mod embed_headers;
 mod original;
 mod rootfs_url;
 
@@ -28,6 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use coreos_names::WithCauses;
 
 use crate::customization::{Part, ignition_area};
 use crate::layout::KERNEL_ARGUMENT_AREA_MAX;
@@ -38,7 +38,7 @@ use crate::{
 };
 
 use boot_config::{Area, BootConfig};
-use original::{KARGS, reason};
+use original::KARGS;
 
 pub(crate) use original::Original;
 pub use rootfs_url::RootfsUrl;
@@ -205,7 +205,8 @@ impl<'a> Draft<'a> {
             images.push(NMSTATE_PATH);
         }
         let places = self.edit_arguments(&mut edits, &images)?;
-        let rewritten = self.original.head.rewrite(&edits).map_err(|error| impossible(reason(&error)))?;
+        let rewritten =
+            self.original.head.rewrite(&edits).map_err(|error| impossible(WithCauses(&error).to_string()))?;
         self.image(rewritten, &places)
     }
 
@@ -221,8 +222,9 @@ impl<'a> Draft<'a> {
                     areas.push(self.area_in(config, area)?);
                 }
             }
-            let edited =
-                config.edited(&self.argument, &areas, images).map_err(|error| impossible(reason(&error)))?;
+            let edited = config
+                .edited(&self.argument, &areas, images)
+                .map_err(|error| impossible(WithCauses(&error).to_string()))?;
             for (number, offset) in numbers.into_iter().zip(edited.areas) {
                 if let Some(place) = places.get_mut(number) {
                     *place = Some(Place::Config(config.extent, offset));

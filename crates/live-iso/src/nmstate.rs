@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn these_bytes_belong_to_this_version() {
         let archive = nmstate_archive(&program());
-        let sha256: String = Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = coreos_names::Sha256::new(Sha256::digest(&archive)).to_string();
         assert_eq!(
             (archive.len(), sha256.as_str()),
             (99_292, "06795c2fbfa0b0d969290b1c48bad5d7d3cd2232501af017eddf2f25ea7a84ae"),

@@ -1,8 +1,8 @@
 //! ISO 9660 (levels 1 to 3) with Rock Ridge names: what the volume says of itself, and where its files are.
 //!
 //! References: ECMA-119, SUSP 1.12, RRIP 1.12, and what genisoimage and xorriso really write. The whole tree is read
-//! once; afterwards nothing touches the ISO. Joliet, which repeats the same extents under other names, is not read. El
-//! Torito is only detected. Directories that Rock Ridge relocated for their depth appear where they were moved to.
+//! once; afterwards nothing touches the ISO. Joliet, which repeats the same extents under other names, is not read.
+//! Directories that Rock Ridge relocated for their depth appear where they were moved to.
 //!
 //! The bytes may come from anybody:
 //! - lengths and locations are checked, in `u64`, before anything is read or allocated;
@@ -12,9 +12,11 @@
 
 mod date;
 mod descriptor;
+mod el_torito;
 mod field;
 mod head;
 mod iso_name;
+mod partition_tables;
 mod record;
 mod rock_ridge;
 mod tree;
@@ -28,6 +30,9 @@ use descriptor::Descriptors;
 pub(crate) use head::{Edits, Head, NewFile, Rewritten};
 use tree::Tree;
 
+pub use el_torito::{BootCatalog, BootEntry, BootPlatform};
+pub use partition_tables::PartitionTables;
+
 /// The unit of all locations and of directories.
 const BLOCK: u64 = 2048;
 
@@ -35,6 +40,8 @@ const BLOCK: u64 = 2048;
 #[derive(Debug)]
 pub struct Volume {
     descriptors: Descriptors,
+    boot_catalog: Option<BootCatalog>,
+    partition_tables: PartitionTables,
     tree: Tree,
 }
 
@@ -46,8 +53,13 @@ impl Volume {
 
     pub(crate) fn read_from<R: ReadAt + ?Sized>(source: &Source<'_, R>) -> Result<Self, Error> {
         let descriptors = Descriptors::read(source)?;
-        let tree = Tree::read(source, descriptors.root)?;
-        Ok(Self { descriptors, tree })
+        let boot_catalog = descriptors.boot_catalog.map(|offset| BootCatalog::read(source, offset));
+        Ok(Self {
+            boot_catalog: boot_catalog.transpose()?,
+            partition_tables: PartitionTables::read(source)?,
+            tree: Tree::read(source, descriptors.root)?,
+            descriptors,
+        })
     }
 
     /// The name that boot loaders and the running system find the volume by, at most 32 bytes.
@@ -72,7 +84,17 @@ impl Volume {
 
     /// Whether there is an El Torito boot catalog.
     pub fn has_boot_catalog(&self) -> bool {
-        self.descriptors.has_boot_catalog
+        self.boot_catalog.is_some()
+    }
+
+    /// The El Torito boot catalog, if there is one.
+    pub fn boot_catalog(&self) -> Option<&BootCatalog> {
+        self.boot_catalog.as_ref()
+    }
+
+    /// Which partition tables are in front of the volume.
+    pub fn partition_tables(&self) -> PartitionTables {
+        self.partition_tables
     }
 
     /// The file at `path`, which may begin with a slash.

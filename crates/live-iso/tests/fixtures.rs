@@ -1,21 +1,24 @@
 //! Live ISOs as genisoimage and xorriso write them, judged by isoinfo and coreos-installer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use coreos_names::Arch;
 use live_iso::{
     Artifact, Customization, Distribution, Extent, Generation, IgnitionArchive, IgnitionAreaSource,
-    KernelArguments, Layout, Plan, ReadAt as _, Volume, embedded,
+    KernelArgumentArea, KernelArgumentAreaSource, KernelArguments, Layout, Plan, ReadAt as _, Volume,
+    embedded,
 };
+use serde_json::Value;
 
 const ARCHES: [&str; 3] = ["x86_64", "aarch64", "s390x"];
 const CONFIG: &[u8] = br#"{"ignition":{"version":"3.4.0"},"storage":{"files":[]}}"#;
 
-fn fixture(arch: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/fixtures/{arch}.iso"));
+fn fixture(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/fixtures/{name}.iso"));
     assert!(path.exists(), "{} does not exist: run `make fixtures`", path.display());
     path
 }
@@ -127,6 +130,41 @@ fn a_volume_without_rock_ridge_is_searched_by_short_names() {
 }
 
 #[test]
+fn volumes_of_every_level_and_with_every_extension_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = directory.path().join("tree");
+    let paths = ["coreos/kargs.json", "images/initrd.addrsize", "images/pxeboot/vmlinuz", ".cmdline"];
+    // So many that their directory needs several blocks.
+    let many: Vec<_> = (0..300).map(|number| format!("many/{number}.json")).collect();
+    for path in paths.iter().copied().chain(many.iter().map(String::as_str)) {
+        let path = tree.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, path.file_name().unwrap().as_encoded_bytes()).unwrap();
+    }
+    let iso = directory.path().join("some.iso");
+    for level in ["1", "2", "3", "4"] {
+        for extensions in [&[][..], &["-J"], &["-R"], &["-J", "-R"]] {
+            let mut arguments = vec!["-quiet".as_ref(), "-iso-level".as_ref(), OsStr::new(level)];
+            arguments.extend(extensions.iter().map(OsStr::new));
+            arguments.extend([OsStr::new("-o"), iso.as_os_str(), tree.as_os_str()]);
+            output("genisoimage", &arguments);
+
+            let file = File::open(&iso).unwrap();
+            let volume = Volume::read(&file).unwrap();
+            let files: BTreeMap<_, _> =
+                volume.files().map(|file| (file.path().to_owned(), file.extent().unwrap())).collect();
+            assert_eq!(files, listing(&iso, extensions.contains(&"-R")), "level {level}, {extensions:?}");
+            for path in paths.iter().copied().chain(many.iter().map(String::as_str)) {
+                let found =
+                    volume.find(path).unwrap_or_else(|| panic!("{path}: level {level}, {extensions:?}"));
+                let name = Path::new(path).file_name().unwrap().as_encoded_bytes();
+                assert_eq!(read_at(&file, found.extent().unwrap()), name, "level {level}, {extensions:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn layouts_of_todays_images_are_read() {
     for arch in ARCHES {
         let path = fixture(arch);
@@ -153,6 +191,94 @@ fn layouts_of_todays_images_are_read() {
             assert_eq!(area.extent().end(), boot.end());
         } else {
             assert_eq!(area.extent(), files["images/ignition.img"], "{arch}");
+        }
+    }
+}
+
+/// What every fixture is to be taken for.
+const GENERATIONS: [(&str, Generation, Distribution, Arch); 15] = [
+    ("4.6", Generation::IgnitionHeader, Distribution::Rhcos, Arch::X86_64),
+    ("4.7", Generation::KernelArgumentHeader, Distribution::Rhcos, Arch::X86_64),
+    ("4.9", Generation::Kargs, Distribution::Rhcos, Arch::X86_64),
+    ("4.11", Generation::WithoutHeaders, Distribution::Rhcos, Arch::X86_64),
+    ("4.13", Generation::IgnInfo, Distribution::Rhcos, Arch::X86_64),
+    ("x86_64", Generation::PadAndEnd, Distribution::Rhcos, Arch::X86_64),
+    ("fcos", Generation::PadAndEnd, Distribution::FedoraCoreos, Arch::X86_64),
+    ("scos", Generation::PadAndEnd, Distribution::Scos, Arch::X86_64),
+    ("rhel10", Generation::PadAndEnd, Distribution::RhelCoreos, Arch::X86_64),
+    ("aarch64", Generation::PadAndEnd, Distribution::Rhcos, Arch::Arm64),
+    ("ppc64le", Generation::PadAndEnd, Distribution::Rhcos, Arch::Ppc64le),
+    ("s390x-4.11", Generation::WithoutHeaders, Distribution::Rhcos, Arch::S390x),
+    ("s390x-4.13", Generation::IgnInfo, Distribution::Rhcos, Arch::S390x),
+    ("s390x-kernel.img", Generation::PadAndEnd, Distribution::Rhcos, Arch::S390x),
+    ("s390x", Generation::PadAndEnd, Distribution::Rhcos, Arch::S390x),
+];
+
+#[test]
+fn areas_of_every_generation_are_where_coreos_installer_sees_them() {
+    for (name, generation, distribution, arch) in GENERATIONS {
+        let path = fixture(name);
+        let iso = File::open(&path).unwrap();
+        let layout = Layout::read(&iso).unwrap();
+        assert_eq!(layout.generation(), generation, "{name}");
+        assert_eq!(layout.distribution(), distribution, "{name}");
+        // The kernel for aarch64 is none, and no boot loader tells.
+        let told = Some(arch).filter(|arch| *arch != Arch::Arm64);
+        assert_eq!(layout.architecture(), told, "{name}");
+
+        let shown = |what: &str| {
+            let arguments =
+                [OsStr::new("dev"), "show".as_ref(), "iso".as_ref(), what.as_ref(), path.as_ref()];
+            serde_json::from_slice::<Value>(&output("coreos-installer", &arguments)).unwrap()
+        };
+        let extent = |area: &Value| (area["offset"].as_u64().unwrap(), area["length"].as_u64().unwrap());
+        let pair = |extent: Extent| (extent.offset, extent.len);
+        let area = layout.ignition_area().map(|area| pair(area.extent()));
+        if name == "s390x-4.11" {
+            // It takes images/ignition.img for an area, but that is not loaded.
+            assert_eq!(area, None);
+        } else {
+            assert_eq!(area, Some(extent(&shown("--ignition"))), "{name}");
+        }
+
+        let expected = shown("--kargs");
+        let Some(areas) = layout.kernel_argument_areas() else {
+            assert!(expected.is_null(), "{name}");
+            continue;
+        };
+        assert_eq!(areas.default_arguments(), expected["default"], "{name}");
+        let areas: BTreeSet<_> = areas.areas().iter().map(|area| pair(area.extent())).collect();
+        let expected: BTreeSet<_> = expected["kargs"].as_array().unwrap().iter().map(extent).collect();
+        assert_eq!(areas, expected, "{name}");
+    }
+}
+
+#[test]
+fn what_a_marker_tells_is_what_a_description_would() {
+    for name in ["4.7", "4.9", "4.11", "4.13", "x86_64", "aarch64", "ppc64le", "fcos", "scos", "rhel10"] {
+        let mut bytes = fs::read(fixture(name)).unwrap();
+        let described = Layout::read(&bytes).unwrap();
+        hide(&mut bytes, b"coreKarg", b"xxxxxxxx");
+        hide(&mut bytes, b"kargs.json", b"xxxxx.json");
+        let marked = Layout::read(&bytes).unwrap();
+        let areas = |layout: &Layout| {
+            let areas = layout.kernel_argument_areas().unwrap();
+            let extents: BTreeSet<_> = areas.areas().iter().map(KernelArgumentArea::extent).collect();
+            (extents, areas.current_arguments().to_owned(), areas.default_arguments().to_owned())
+        };
+        assert_eq!(areas(&marked), areas(&described), "{name}");
+        let source = marked.kernel_argument_areas().unwrap().source();
+        assert_eq!(source, KernelArgumentAreaSource::Marker, "{name}");
+    }
+}
+
+/// Writes over every text of that kind in what precedes the files' contents, or nearly so.
+fn hide(bytes: &mut [u8], text: &[u8], other: &[u8]) {
+    const HEAD: usize = 256 << 10;
+    let head = bytes.len().min(HEAD);
+    for at in 0..head - text.len() {
+        if bytes[at..].starts_with(text) {
+            bytes[at..at + other.len()].copy_from_slice(other);
         }
     }
 }

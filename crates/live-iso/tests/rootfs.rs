@@ -251,8 +251,7 @@ fn erofs_of_fedora_is_read() {
         let image = fs::read(fixtures.join(format!("{name}.erofs"))).unwrap();
         let iso = Iso::with_member("root.erofs", &image);
         assert_eq!(iso.info().to_string(), label, "{name}");
-        let found: String =
-            Sha256::digest(iso.nmstatectl().unwrap()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = coreos_names::Sha256::new(Sha256::digest(iso.nmstatectl().unwrap())).to_string();
         assert_eq!(found, program, "{name}");
     }
 }
@@ -537,7 +536,7 @@ mod crafted {
     fn a_block_larger_than_blocks_are_is_refused() {
         let mut crafted = Crafted::new();
         let inode = crafted.inode();
-        crafted.put(inode + 56, &(0x0100_0000_u32 | 131_073).to_le_bytes());
+        crafted.put(inode + 56, &(0x0100_0000_u32 | 0x0002_0001).to_le_bytes());
         assert!(matches!(crafted.error(), RootfsError::Malformed { .. }), "{}", crafted.error());
     }
 

@@ -1,12 +1,13 @@
 //! One attempt at one image: from the payload to a lease.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coreos_names::{Arch, ImageKind};
 use image_store::{EntryId, Expected, ImageKey, ImageState, Lease};
 use release_payload::{LiveIso, Payload};
 
+use crate::origin;
 use crate::progress::Progress;
 use crate::provisioner::Provisioner;
 
@@ -16,6 +17,9 @@ pub(crate) enum Error {
     /// The payload did not give its ISO.
     #[error(transparent)]
     Payload(#[from] release_payload::Error),
+    /// The web server did not give it.
+    #[error(transparent)]
+    Download(#[from] origin::Error),
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] image_store::Error),
@@ -39,6 +43,7 @@ impl Error {
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Payload(error) => error.is_retryable(),
+            Self::Download(error) => error.is_retryable(),
             Self::Store(error) => error.is_retryable(),
             Self::NotForArch { .. } => false,
         }
@@ -48,8 +53,17 @@ impl Error {
     pub(crate) fn is_content(&self) -> bool {
         match self {
             Self::Payload(error) => error.is_content(),
+            Self::Download(_) => false,
             Self::Store(error) => error.is_content(),
             Self::NotForArch { .. } => true,
+        }
+    }
+
+    /// How long a server asked to be left alone.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Download(error) => error.retry_after(),
+            _ => None,
         }
     }
 }
@@ -67,19 +81,18 @@ impl Provisioner {
             let available = payload.arches().to_vec();
             return Err(Error::NotForArch { pullspec: payload.pullspec().to_string(), arch, available });
         }
-        let Some(forecast) = payload.boot_image(arch) else { return self.fetch(payload, arch, entry).await };
+        let fetch = self.in_turn(Box::pin(self.fetch(payload, arch, entry)));
+        let Some(forecast) = payload.boot_image(arch) else { return fetch.await };
         let key = ImageKey { os_build: forecast.os_build.clone(), arch, kind: ImageKind::Full };
         self.catalog.set_build(entry, key.os_build.clone());
         let _only_once = self.lock_key(&key).await;
-        let sha256 = forecast.sha256;
-        match self.blocking(move |store| store.find(&key, Expected::Release(sha256))).await? {
+        match self.find(&key, Expected::Release(forecast.sha256)).await? {
             Some(lease) => Ok(lease),
-            None => self.fetch(payload, arch, entry).await,
+            None => fetch.await,
         }
     }
 
     async fn fetch(&self, payload: &Payload, arch: Arch, entry: EntryId) -> Result<Lease, Error> {
-        let _permit = self.downloads.acquire().await;
         let iso = LiveIso::locate(&self.registry, payload, arch).await?;
         let started = Instant::now();
         tracing::info!(
@@ -88,7 +101,7 @@ impl Provisioner {
             "fetching the live ISO"
         );
         let staging = self.blocking(image_store::ImageStore::stage).await?;
-        let sink = Progress::new(staging, Arc::clone(&self.catalog), entry);
+        let sink = Progress::new(staging, Arc::clone(&self.catalog), Arc::new([entry]));
         let extracted = iso.extract(&self.registry, sink).await?;
         let staging = extracted.sink.into_staging();
         let (size, boot_image) = (staging.written(), extracted.stated);
@@ -101,6 +114,31 @@ impl Provisioner {
             "the live ISO is verified and published"
         );
         Ok(lease)
+    }
+
+    /// Fetches an image when fewer than may are being fetched, and counts it.
+    pub(crate) async fn in_turn<T>(&self, fetch: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let _permit = self.downloads.acquire().await;
+        let statistics = self.catalog.statistics();
+        statistics.count_fetch();
+        let started = Instant::now();
+        let result = fetch.await;
+        statistics.count_fetching(started.elapsed());
+        if result.is_err() {
+            statistics.count_failed_fetch();
+        }
+        result
+    }
+
+    /// The image, if it is in the data directory. Files that nobody knows yet are hashed, few at a time.
+    pub(crate) async fn find(
+        &self,
+        key: &ImageKey,
+        expected: Expected,
+    ) -> Result<Option<Lease>, image_store::Error> {
+        let _permit = self.searches.acquire().await;
+        let key = key.clone();
+        self.blocking(move |store| store.find(&key, expected)).await
     }
 
     /// Runs work on the store where blocking is allowed.

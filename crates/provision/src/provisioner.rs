@@ -1,55 +1,31 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use coreos_names::ImageKind;
 use image_store::{Catalog, ImageKey, ImageStore};
 use oci_registry::Registry;
 use release_payload::release_images::ReleaseImage;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::origin::Origin;
+use crate::os_image::DesiredOsImage;
+use crate::os_images::OsImage;
 use crate::release::Release;
-
-/// How long to wait between attempts. Waits double from the shortest to the longest and vary at random, so that many
-/// replicas do not ask at the same instant.
-#[derive(Clone, Copy, Debug)]
-pub struct RetryPolicy {
-    /// The wait after the first failure.
-    pub shortest: Duration,
-    /// The wait that is never exceeded.
-    pub longest: Duration,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self { shortest: Duration::from_secs(5), longest: Duration::from_mins(10) }
-    }
-}
-
-impl RetryPolicy {
-    /// The waits between one image's attempts, without end.
-    pub(crate) fn waits(self) -> impl Iterator<Item = Duration> + Send {
-        ExponentialBuilder::new()
-            .with_min_delay(self.shortest)
-            .with_max_delay(self.longest)
-            .with_jitter()
-            .without_max_times()
-            .build()
-            // Random variation may go beyond the longest wait.
-            .map(move |wait| wait.min(self.longest))
-    }
-}
+use crate::retry::RetryPolicy;
 
 /// Brings desired images into the store and keeps the catalog up to date.
 #[derive(Debug)]
 pub struct Provisioner {
     pub(crate) registry: Registry,
+    pub(crate) origin: Origin,
     pub(crate) store: ImageStore,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) retry: RetryPolicy,
     /// One permit for each download that may run at a time.
     pub(crate) downloads: Semaphore,
+    /// One permit for each search of the data directory, which may have to read a whole image.
+    pub(crate) searches: Semaphore,
     keys: Mutex<BTreeMap<ImageKey, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -57,25 +33,32 @@ impl Provisioner {
     /// A provisioner that downloads at most `concurrent_downloads` images at a time.
     pub fn new(
         registry: Registry,
+        origin: Origin,
         store: ImageStore,
         catalog: Arc<Catalog>,
         retry: RetryPolicy,
         concurrent_downloads: usize,
     ) -> Self {
-        let downloads = Semaphore::new(concurrent_downloads);
-        Self { registry, store, catalog, retry, downloads, keys: Mutex::default() }
+        let [downloads, searches] = [(); 2].map(|()| Semaphore::new(concurrent_downloads));
+        Self { registry, origin, store, catalog, retry, downloads, searches, keys: Mutex::default() }
     }
 
-    /// Puts every release into the catalog. From here on a request for one is answered "not ready", not "unknown".
-    pub fn announce(self: &Arc<Self>, releases: Vec<ReleaseImage>) -> Provisioning {
-        if releases.is_empty() {
+    /// Puts every image into the catalog. From here on a request for one is answered "not ready", not "unknown".
+    ///
+    /// OS images own their names: what one of them covers is not fetched from a release.
+    pub fn announce(self: &Arc<Self>, os_images: Vec<OsImage>, releases: Vec<ReleaseImage>) -> Provisioning {
+        if os_images.is_empty() && releases.is_empty() {
             self.catalog.settle();
         }
-        let releases = releases.into_iter().map(|release| Release::announce(Arc::clone(self), release));
-        Provisioning(releases.collect())
+        let covered = os_images.iter().filter(|image| image.kind == ImageKind::Full);
+        let covered = covered.map(|image| (image.openshift_version.clone(), image.arch));
+        let covered = Arc::new(covered.collect());
+        let os_images = DesiredOsImage::announce(self, os_images);
+        let release = |release| Release::announce(Arc::clone(self), release, Arc::clone(&covered));
+        Provisioning { os_images, releases: releases.into_iter().map(release).collect() }
     }
 
-    /// Held while an image is brought in, so that two releases that share it fetch it once.
+    /// Held while an image is brought in, so that all who share it fetch it once.
     pub(crate) async fn lock_key(&self, key: &ImageKey) -> tokio::sync::OwnedMutexGuard<()> {
         let lock = {
             let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,23 +68,40 @@ impl Provisioner {
     }
 }
 
-/// Releases that wait for being brought in.
-pub struct Provisioning(Vec<Release>);
+/// Images that wait for being brought in.
+pub struct Provisioning {
+    os_images: Vec<DesiredOsImage>,
+    releases: Vec<Release>,
+}
 
 impl Provisioning {
+    /// What unfinished downloads of these images are called in the store, which is to keep them.
+    pub fn download_names(&self) -> BTreeSet<String> {
+        self.os_images.iter().map(DesiredOsImage::download_name).collect()
+    }
+
     /// Makes ready what an earlier process brought in. Asks nobody, so it is done before the first request is answered.
     pub async fn serve_known(&mut self) {
-        for release in &mut self.0 {
+        for image in &self.os_images {
+            image.serve_known().await;
+        }
+        for release in &mut self.releases {
             release.serve_known().await;
         }
     }
 
     /// Brings every other image in. Ends when each is ready or can never be; dropped, it stops everything.
     pub async fn run(self) {
-        let mut tasks: JoinSet<()> = self.0.into_iter().map(Release::provision).collect();
+        let mut tasks = JoinSet::new();
+        for image in self.os_images {
+            tasks.spawn(image.provision());
+        }
+        for release in self.releases {
+            tasks.spawn(release.provision());
+        }
         while let Some(ended) = tasks.join_next().await {
             if let Err(panic) = ended {
-                tracing::error!(error = %panic, "provisioning of one release has ended for good");
+                tracing::error!(error = %panic, "provisioning of one image or release has ended for good");
             }
         }
     }

@@ -1,8 +1,7 @@
 //! One release of the configuration, from its announcement to its last image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
 use image_store::{DesiredImage, EntryId, Expected, ImageState, Lease, ResolvedImage, ResolvedRelease};
@@ -13,15 +12,23 @@ use tokio::task::JoinSet;
 
 use crate::attempt::Error;
 use crate::provisioner::Provisioner;
+use crate::retry::failed;
 
 /// A release whose entries are in the catalog.
 pub(crate) struct Release {
     provisioner: Arc<Provisioner>,
     image: ReleaseImage,
     entries: Entries,
+    /// What OS_IMAGES brings.
+    covered: Arc<Covered>,
+    /// The architectures of which it was said that OS_IMAGES brings them.
+    said: BTreeSet<Arch>,
     /// What an earlier process knew of it.
     known: Option<ResolvedRelease>,
 }
+
+/// What OS_IMAGES brings in and releases therefore need not.
+pub(crate) type Covered = BTreeSet<(OpenshiftVersion, Arch)>;
 
 /// The release's entries in the catalog.
 enum Entries {
@@ -32,18 +39,41 @@ enum Entries {
 }
 
 impl Release {
-    /// Adds the release's images to the catalog.
-    pub(crate) fn announce(provisioner: Arc<Provisioner>, image: ReleaseImage) -> Self {
-        let entries = match &image.architectures {
-            Architectures::OfPayload => Entries::Unknown(provisioner.catalog.add(desired(&image, None))),
-            Architectures::Listed(arches) => Entries::Known(
-                arches
-                    .iter()
-                    .map(|&arch| (arch, provisioner.catalog.add(desired(&image, Some(arch)))))
-                    .collect(),
-            ),
+    /// Adds the release's images to the catalog, except those that are `covered`.
+    pub(crate) fn announce(
+        provisioner: Arc<Provisioner>,
+        image: ReleaseImage,
+        covered: Arc<Covered>,
+    ) -> Self {
+        let entries = Entries::Known(BTreeMap::new());
+        let mut release = Self { provisioner, image, entries, covered, said: BTreeSet::new(), known: None };
+        release.entries = match release.image.architectures.clone() {
+            Architectures::OfPayload => {
+                Entries::Unknown(release.provisioner.catalog.add(desired(&release.image, None)))
+            }
+            Architectures::Listed(arches) => {
+                let wanted = release.uncovered(&arches).into_iter();
+                let add = |arch| (arch, release.provisioner.catalog.add(desired(&release.image, Some(arch))));
+                Entries::Known(wanted.map(add).collect())
+            }
         };
-        Self { provisioner, image, entries, known: None }
+        release
+    }
+
+    /// Those of the architectures that OS_IMAGES does not bring. Says once of each that it does.
+    fn uncovered(&mut self, arches: &[Arch]) -> Vec<Arch> {
+        let version = &self.image.openshift_version;
+        let is_covered = |arch: Arch| self.covered.contains(&(version.clone(), arch));
+        let (covered, wanted): (Vec<_>, _) = arches.iter().copied().partition(|&arch| is_covered(arch));
+        for arch in covered {
+            if self.said.insert(arch) {
+                tracing::info!(
+                    release.pullspec = %self.image.pullspec, openshift.version = %version, %arch,
+                    "OS_IMAGES has an image for this version and architecture; the release's is not fetched"
+                );
+            }
+        }
+        wanted
     }
 
     /// Makes images ready that an earlier process brought in, with no network at all.
@@ -76,6 +106,9 @@ impl Release {
 
     /// Does all that can be done for the release. Returns when nothing is left to do.
     pub(crate) async fn provision(mut self) {
+        if matches!(self.image.architectures, Architectures::Listed(_)) && self.entries().is_empty() {
+            return;
+        }
         if !self.image.version.payload_has_iso() {
             let (major, minor) = OpenshiftVersion::FIRST_WITH_ISO;
             let reason = format!(
@@ -115,7 +148,7 @@ impl Release {
                 }
                 Err(error) => {
                     let error = Error::from(error);
-                    let wait = wait_after(&error, &mut waits, self.provisioner.retry.longest);
+                    let wait = self.provisioner.retry.wait_after(&error, &mut waits);
                     tracing::error!(
                         release.pullspec = %self.image.pullspec, error = %WithCauses(&error),
                         retry.seconds = wait.as_secs(), "cannot resolve the release"
@@ -163,6 +196,7 @@ impl Release {
         if self.image.architectures != Architectures::OfPayload {
             return;
         }
+        let arches = &self.uncovered(arches);
         let catalog = &self.provisioner.catalog;
         match &mut self.entries {
             Entries::Unknown(id) => {
@@ -252,7 +286,7 @@ impl Provisioner {
                 Ok(lease) => return (lease, payload),
                 Err(error) => error,
             };
-            let wait = wait_after(&error, &mut waits, self.retry.longest);
+            let wait = self.retry.wait_after(&error, &mut waits);
             tracing::error!(
                 release.pullspec = %payload.pullspec(), %arch, error = %WithCauses(&error),
                 retry.seconds = wait.as_secs(), "cannot bring in the live ISO"
@@ -274,15 +308,6 @@ impl Provisioner {
             }
         }
     }
-}
-
-/// What needs somebody to change something first is tried again only now and then.
-fn wait_after(error: &Error, waits: &mut impl Iterator<Item = Duration>, longest: Duration) -> Duration {
-    if error.is_retryable() { waits.next().unwrap_or(longest) } else { longest }
-}
-
-fn failed(error: &Error, wait: Duration) -> ImageState {
-    ImageState::Failed { reason: WithCauses(error).to_string(), retry_at: SystemTime::now() + wait }
 }
 
 fn desired(image: &ReleaseImage, arch: Option<Arch>) -> DesiredImage {

@@ -4,12 +4,12 @@
 //! on with a program that others wrote. [`TokenRegistry`] runs in the test's own process and gives out tokens as
 //! quay.io does: it shows what the client does when [`Fault`]s are injected.
 
-mod answer;
-mod body;
+pub(crate) mod answer;
+pub(crate) mod body;
 mod certificate;
 mod docker;
-mod fault;
-mod log;
+pub(crate) mod fault;
+pub(crate) mod log;
 mod service;
 mod token;
 

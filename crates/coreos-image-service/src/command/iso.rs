@@ -10,7 +10,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use live_iso::Layout;
 
 use super::required;
@@ -36,7 +36,7 @@ pub(super) fn command() -> Command {
                 .arg(
                     Arg::new("ignition")
                         .long("ignition")
-                        .action(clap::ArgAction::SetTrue)
+                        .action(ArgAction::SetTrue)
                         .help("print the embedded Ignition config, secrets and all, and nothing else"),
                 ),
         )
@@ -56,6 +56,7 @@ pub(super) fn command() -> Command {
                 &[wishes::IGNITION, wishes::NETWORK_RAMDISK, wishes::KARG],
             )
             .arg(minimal::rootfs_url_argument())
+            .arg(nmstate_argument())
             .arg(iso_argument())
             .arg(output("the minimal ISO; a file of that name is replaced once the new one is complete")),
         )
@@ -64,6 +65,7 @@ pub(super) fn command() -> Command {
                 Command::new("extract-pxe").about("Take out what a host needs to boot over the network"),
                 &[wishes::IGNITION, wishes::NETWORK_RAMDISK],
             )
+            .arg(nmstate_argument())
             .arg(iso_argument())
             .arg(output("a directory for the files")),
         )
@@ -77,10 +79,15 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             customize::customize(&Iso::open(matches)?, &wishes::read(matches)?, output(matches))
         }
         Some(("minimal", matches)) => {
-            minimal::minimal(&Iso::open(matches)?, matches, &wishes::read(matches)?, output(matches))
+            let iso = Iso::open(matches)?;
+            let nmstate = iso.nmstate(matches)?;
+            let url = minimal::rootfs_url(matches);
+            minimal::minimal(&iso, url, &wishes::read(matches)?, nmstate.as_deref(), output(matches))
         }
         Some(("extract-pxe", matches)) => {
-            extract_pxe::extract_pxe(&Iso::open(matches)?, &wishes::read(matches)?, output(matches))
+            let iso = Iso::open(matches)?;
+            let nmstate = iso.nmstate(matches)?;
+            extract_pxe::extract_pxe(&iso, wishes::read(matches)?, nmstate.as_deref(), output(matches))
         }
         _ => unreachable!("clap requires a subcommand"),
     }
@@ -92,6 +99,12 @@ fn iso_argument() -> Arg {
 
 fn output(matches: &ArgMatches) -> &Path {
     required::<PathBuf>(matches, "OUT")
+}
+
+fn nmstate_argument() -> Arg {
+    Arg::new("nmstate").long("nmstate").action(ArgAction::SetTrue).help(
+        "put nmstatectl, taken out of the ISO, into the initramfs: from OpenShift 4.18 on network configurations need it",
+    )
 }
 
 /// An ISO file, understood.
@@ -107,5 +120,15 @@ impl<'a> Iso<'a> {
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         let layout = Layout::read(&file).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self { path, file, layout })
+    }
+
+    /// The archive of nmstatectl, if it is asked for.
+    fn nmstate(&self, matches: &ArgMatches) -> anyhow::Result<Option<Vec<u8>>> {
+        if !matches.get_flag("nmstate") {
+            return Ok(None);
+        }
+        let nmstatectl = live_iso::nmstatectl(&self.file, &self.layout)
+            .with_context(|| format!("cannot take nmstatectl out of {}", self.path.display()))?;
+        Ok(Some(live_iso::nmstate_archive(&nmstatectl)))
     }
 }

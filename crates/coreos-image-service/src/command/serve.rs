@@ -1,14 +1,14 @@
 //! `serve`: the life of the process.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource};
+use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Policy, Surface};
 use image_store::{Catalog, ImageStore, Limits};
 use oci_registry::Registry;
+use provision::origin::{self, Origin};
 use provision::{Collector, Provisioner, RetryPolicy};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,27 +45,29 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
         }
     };
     let pullspecs = settings.releases.iter().map(|release| release.pullspec.to_string()).collect();
-    let collector =
-        Collector::new(store.clone(), Arc::clone(&catalog), pullspecs, BTreeSet::new(), RETIRE_AFTER);
     let provisioner = Arc::new(Provisioner::new(
         registry,
-        store,
+        Origin::new(origin::Config::default())?,
+        store.clone(),
         Arc::clone(&catalog),
         RetryPolicy::default(),
         settings.concurrent_downloads.get().into(),
     ));
-    let server = ImageServer::new(catalog, infra_envs, prometheus::Registry::new(), started)?;
+    let registry = prometheus::Registry::new();
+    let server =
+        Arc::new(ImageServer::new(Arc::clone(&catalog), infra_envs, registry, started, Policy::default())?);
     let listener = listen(settings.listen_address, settings.listen_port).await?;
     tracing::info!(listen.address = %listener.local_addr()?, "listening");
 
     // Before the first request is answered, so that none is told "unknown" or "not ready" without need.
-    let mut provisioning = provisioner.announce(settings.releases);
+    let mut provisioning = provisioner.announce(Vec::new(), settings.releases);
     provisioning.serve_known().await;
+    let collector = Collector::new(store, catalog, pullspecs, provisioning.download_names(), RETIRE_AFTER);
     collector.serve_known().await;
     let provisioning = tokio::spawn(provisioning.run());
     let collecting = tokio::spawn(collector.run());
     let mut stop = Stop::new()?;
-    image_server::serve(listener, server.into_router(), async move {
+    image_server::serve(listener, server.router(Surface::Everything), None, async move {
         stop.signalled().await;
         tracing::info!("stopping: no new connections, running downloads go on; a second signal ends them");
         provisioning.abort();

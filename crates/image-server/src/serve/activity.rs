@@ -1,28 +1,21 @@
-//! Whether a client uses its connection, told by what it sends and by the responses it waits for.
+//! Whether a client uses its connection, told by what it sends, by the responses it waits for, and by what it takes of
+//! them.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Version;
-use http_body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// How long a client may take for the head of a request, and after connecting to begin its first one.
-const HEAD: Duration = Duration::from_secs(3);
-
-/// How long a client may wait between two requests.
-const IDLE: Duration = Duration::from_mins(3);
+use super::patience::Patience;
 
 /// What a connection is doing.
 #[derive(Debug)]
-pub(super) struct Activity(watch::Sender<Phase>);
+pub(super) struct Activity {
+    phase: watch::Sender<Phase>,
+    writes: Mutex<Writes>,
+    patience: Patience,
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
@@ -30,33 +23,44 @@ enum Phase {
     Head { since: Instant },
     /// So many requests have no complete response yet.
     Serving { requests: usize },
-    /// All responses are complete.
+    /// All responses are complete, but may have to be sent yet.
     Idle { since: Instant, version: Version },
 }
 
-impl Phase {
-    fn deadline(self) -> Option<Instant> {
-        match self {
-            Self::Head { since } => Some(since + HEAD),
-            Self::Serving { .. } => None,
-            Self::Idle { since, .. } => Some(since + IDLE),
-        }
-    }
+#[derive(Clone, Copy, Debug)]
+struct Writes {
+    last: Instant,
+    /// Since when the system takes nothing more, because the client takes nothing.
+    blocked: Option<Instant>,
+}
+
+/// Why a connection is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// The client asks for nothing.
+    Request,
+    /// The client does not take what it has asked for.
+    Response,
 }
 
 impl Activity {
-    pub(super) fn new() -> Self {
-        Self(watch::Sender::new(Phase::Head { since: Instant::now() }))
+    pub(super) fn new(patience: Patience) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self {
+            phase: watch::Sender::new(Phase::Head { since: now }),
+            writes: Mutex::new(Writes { last: now, blocked: None }),
+            patience,
+        })
     }
 
-    /// The connection's socket, which reports what the client sends.
-    pub(super) fn watch_reads(self: &Arc<Self>, stream: TcpStream) -> Socket {
-        Socket { stream, activity: Arc::clone(self) }
+    /// From now on requests can come.
+    pub(super) fn connected(&self) {
+        self.phase.send_replace(Phase::Head { since: Instant::now() });
     }
 
     /// A request's head is complete.
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> Serving {
-        self.0.send_modify(|phase| {
+        self.phase.send_modify(|phase| {
             let others = if let Phase::Serving { requests } = phase { *requests } else { 0 };
             *phase = Phase::Serving { requests: others + 1 };
         });
@@ -64,33 +68,56 @@ impl Activity {
     }
 
     /// Waits until the client has taken longer than it may.
-    pub(super) async fn overdue(&self) {
-        let mut phases = self.0.subscribe();
+    pub(super) async fn overdue(&self) -> Overdue {
+        let mut phases = self.phase.subscribe();
         loop {
-            let deadline = phases.borrow_and_update().deadline();
-            let changed = phases.changed();
-            match deadline {
-                // The sender is `self`, so there is always another change to wait for.
-                None => drop(changed.await),
-                Some(deadline) => {
-                    if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                        return;
-                    }
-                }
+            let (deadline, overdue) = self.deadline(*phases.borrow_and_update());
+            if deadline <= Instant::now() {
+                return overdue;
+            }
+            // A change or the time: either way there is a deadline to be found again. The sender is `self`.
+            let _ = tokio::time::timeout_at(deadline, phases.changed()).await;
+        }
+    }
+
+    /// When the client will be overdue if nothing happens until then.
+    fn deadline(&self, phase: Phase) -> (Instant, Overdue) {
+        let writes = *self.writes();
+        match (phase, writes.blocked) {
+            (Phase::Head { since }, _) => (since + self.patience.head, Overdue::Request),
+            (_, Some(since)) => (since + self.patience.stall, Overdue::Response),
+            // The client waits for us. This is when to look again; it cannot have blocked for longer by then.
+            (Phase::Serving { .. }, None) => (Instant::now() + self.patience.stall, Overdue::Response),
+            (Phase::Idle { since, .. }, None) => {
+                (since.max(writes.last) + self.patience.idle, Overdue::Request)
             }
         }
     }
 
     /// Bytes came. Behind a response they begin a new head, unless they are frames of HTTP/2, which may mean
     /// anything.
-    fn read(&self) {
-        self.0.send_if_modified(|phase| {
+    pub(super) fn read(&self) {
+        self.phase.send_if_modified(|phase| {
             let begins = matches!(phase, Phase::Idle { version, .. } if *version < Version::HTTP_2);
             if begins {
                 *phase = Phase::Head { since: Instant::now() };
             }
             begins
         });
+    }
+
+    /// The system took bytes.
+    pub(super) fn wrote(&self) {
+        *self.writes() = Writes { last: Instant::now(), blocked: None };
+    }
+
+    /// The system took nothing.
+    pub(super) fn blocked(&self) {
+        self.writes().blocked.get_or_insert_with(Instant::now);
+    }
+
+    fn writes(&self) -> MutexGuard<'_, Writes> {
+        self.writes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,16 +128,9 @@ pub(super) struct Serving {
     version: Version,
 }
 
-impl Serving {
-    /// Keeps this for as long as the body.
-    pub(super) fn until_end_of(self, body: Body) -> ServedBody {
-        ServedBody { body, _serving: self }
-    }
-}
-
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.activity.0.send_modify(|phase| {
+        self.activity.phase.send_modify(|phase| {
             *phase = match *phase {
                 Phase::Serving { requests } if requests > 1 => Phase::Serving { requests: requests - 1 },
                 _ => Phase::Idle { since: Instant::now(), version: self.version },
@@ -119,80 +139,121 @@ impl Drop for Serving {
     }
 }
 
-/// A body whose connection is in use until it is dropped.
-pub(super) struct ServedBody {
-    body: Body,
-    _serving: Serving,
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
 
-impl HttpBody for ServedBody {
-    type Data = Bytes;
-    type Error = axum::Error;
+    use axum::http::Version;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::{Instant, sleep};
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+    use super::super::socket::Socket;
+    use super::{Activity, Overdue, Patience};
+
+    /// A connection that takes 1 KiB before its client takes any.
+    fn connection() -> (Arc<Activity>, Socket<DuplexStream>, DuplexStream) {
+        let activity = Activity::new(Patience::default());
+        let (ours, clients) = duplex(1024);
+        (Arc::clone(&activity), Socket::new(ours, activity), clients)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+    /// After how long the client is overdue, and why.
+    async fn overdue(activity: &Activity) -> (Duration, Overdue) {
+        let before = Instant::now();
+        let overdue = activity.overdue().await;
+        (before.elapsed(), overdue)
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    const HEAD: (Duration, Overdue) = (Duration::from_secs(3), Overdue::Request);
+    const IDLE: (Duration, Overdue) = (Duration::from_mins(3), Overdue::Request);
+    const STALL: (Duration, Overdue) = (Duration::from_mins(10), Overdue::Response);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_begins_with_a_head() {
+        let (activity, _socket, _client) = connection();
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(overdue(&activity).await.0, Duration::from_secs(1));
+        activity.connected();
+        assert_eq!(overdue(&activity).await, HEAD);
     }
-}
 
-/// A socket that reports what is read from it.
-#[derive(Debug)]
-pub(super) struct Socket {
-    stream: TcpStream,
-    activity: Arc<Activity>,
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.activity.read();
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_for_10_minutes_is_overdue() {
+        let (activity, mut socket, _client) = connection();
+        let _serving = activity.begin(Version::HTTP_11);
+        let begun = Instant::now();
+        let download = async {
+            socket.write_all(&[0; 1024]).await.unwrap();
+            // What the service itself takes its time for is not the client's fault.
+            sleep(Duration::from_hours(1)).await;
+            socket.write_all(&[0; 1]).await.unwrap();
+        };
+        tokio::select! {
+            overdue = activity.overdue() => assert_eq!(overdue, Overdue::Response),
+            () = download => panic!("the client took a byte"),
         }
-        read
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, buffer)
+        assert_eq!(begun.elapsed(), Duration::from_mins(70));
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_a_byte_now_and_then_is_never_overdue() {
+        let (activity, mut socket, mut client) = connection();
+        let _serving = activity.begin(Version::HTTP_11);
+        let begun = Instant::now();
+        let download = async {
+            socket.write_all(&[0; 1024 + 100]).await.unwrap();
+        };
+        let slow = async {
+            loop {
+                sleep(Duration::from_secs(599)).await;
+                client.read_u8().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = download => assert_eq!(begun.elapsed(), Duration::from_secs(59_900)),
+            overdue = overdue(&activity) => panic!("{overdue:?}"),
+            () = slow => {}
+        }
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+    #[tokio::test(start_paused = true)]
+    async fn a_response_that_is_complete_but_not_taken_yet_has_the_time_of_a_download() {
+        let (activity, mut socket, mut client) = connection();
+        drop(activity.begin(Version::HTTP_11));
+        let mut rest = tokio::spawn(async move {
+            socket.write_all(&[0; 1025]).await.unwrap();
+            socket
+        });
+        // So that it is blocked before anybody looks.
+        tokio::task::yield_now().await;
+        tokio::select! {
+            overdue = overdue(&activity) => assert_eq!(overdue, STALL),
+            _ = &mut rest => panic!("the client took a byte"),
+        }
+        client.read_u8().await.unwrap();
+        let _socket = rest.await.unwrap();
+        assert_eq!(overdue(&activity).await, IDLE, "from the last byte on");
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_for_3_minutes_at_most_and_a_further_head_takes_3_seconds() {
+        let (activity, mut socket, mut client) = connection();
+        let first = activity.begin(Version::HTTP_11);
+        drop(activity.begin(Version::HTTP_11));
+        drop(first);
+        assert_eq!(overdue(&activity).await, IDLE);
+        client.write_all(b"G").await.unwrap();
+        socket.read_u8().await.unwrap();
+        assert_eq!(overdue(&activity).await, HEAD);
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    #[tokio::test(start_paused = true)]
+    async fn frames_of_http_2_between_requests_begin_no_head() {
+        let (activity, mut socket, mut client) = connection();
+        drop(activity.begin(Version::HTTP_2));
+        client.write_all(b"G").await.unwrap();
+        socket.read_u8().await.unwrap();
+        assert_eq!(overdue(&activity).await, IDLE);
     }
 }

@@ -1,10 +1,12 @@
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::site::{FULL_ISO, Site, X86_64};
+use crate::site::{FULL_ISO, ID, Site, X86_64};
 
 const REQUEST: &[u8] = b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -58,6 +60,40 @@ async fn http_2_is_spoken_with_clients_that_begin_so() {
     let response = client.get(site.url(FULL_ISO)).send().await.unwrap();
     assert_eq!(response.version(), reqwest::Version::HTTP_2);
     assert_eq!(response.bytes().await.unwrap().len(), X86_64.iso.len());
+}
+
+/// The status of what comes back, and nothing else.
+async fn status(site: &Site, request: &str) -> String {
+    let mut stream = TcpStream::connect(site.address).await.unwrap();
+    // The service may close before it has read everything.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    String::from_utf8(answer.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn heads_may_be_long_but_not_endless() {
+    let site = Site::start().await;
+    let claims = format!(r#"{{"sub":"{ID}","x":"{}"}}"#, "x".repeat(7_000));
+    let token = format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims));
+    assert!(token.len() > 9_000);
+    let path = format!("/bytoken/{token}/4.18/x86_64/full.iso?api_key={token}");
+    let headers = [("image-token", &*token), ("authorization", &token)];
+    assert_eq!(site.request(reqwest::Method::HEAD, &path, &headers).await.status, 200);
+    let http_2 = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+    let ask = async |path: &str, header: &str| {
+        http_2.head(site.url(path)).header("authorization", header).send().await.unwrap().status()
+    };
+    assert_eq!(ask(&path, &token).await, 200);
+
+    let long = |len| "x".repeat(len);
+    assert_eq!(status(&site, &format!("GET /{} HTTP/1.1\r\n\r\n", long(70_000))).await, "HTTP/1.1 414");
+    assert_eq!(status(&site, &format!("GET /{}", long(1_000_000))).await, "HTTP/1.1 431");
+    assert_eq!(status(&site, &format!("GET / HTTP/1.1\r\nx: {}", long(1_000_000))).await, "HTTP/1.1 431");
+    let many = "x: y\r\n".repeat(101);
+    assert_eq!(status(&site, &format!("GET / HTTP/1.1\r\n{many}\r\n")).await, "HTTP/1.1 431");
+    assert_eq!(ask("/live", &long(150_000)).await, 431);
 }
 
 #[tokio::test]

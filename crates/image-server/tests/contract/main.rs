@@ -2,16 +2,21 @@
 
 mod boot_artifacts;
 mod connections;
+mod cors;
 mod credentials;
 mod directory;
 mod discovery_iso;
 mod document;
 mod health;
+mod limits;
+mod listeners;
 mod logs;
 mod metrics;
 mod preconditions;
 mod ranges;
 mod routes;
 mod site;
+mod slow_clients;
+mod tls;
 mod tokens;
 mod upstream;

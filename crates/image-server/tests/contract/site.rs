@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coreos_names::{Arch, ImageKind, Sha256};
-use image_server::{AssistedService, ImageServer, InfraEnvSource};
+use image_server::{AssistedService, ImageServer, InfraEnvSource, Patience, Policy, Surface, Tls};
 use image_store::{
     Catalog, DesiredImage, EntryId, Expected, ImageKey, ImageState, ImageStore, Lease, Limits,
 };
@@ -21,7 +21,7 @@ use reqwest::{Client, Method, StatusCode, redirect};
 use sha2::Digest;
 use test_support::assisted_service::FakeAssistedService;
 use test_support::install_crypto_provider;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use url::Url;
@@ -116,14 +116,26 @@ pub(crate) fn catalog() -> Arc<Catalog> {
     catalog
 }
 
+/// What a test may want otherwise of a service and its listener.
+#[derive(Default)]
+pub(crate) struct Setup {
+    pub(crate) policy: Policy,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) patience: Patience,
+    /// How much the system keeps for a client that takes nothing, in bytes.
+    pub(crate) send_buffer: Option<u32>,
+}
+
 /// A running service.
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
+    pub(crate) server: Arc<ImageServer>,
+    is_tls: bool,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) upstream: FakeAssistedService,
     pub(crate) client: Client,
     shutdown: Option<oneshot::Sender<()>>,
-    server: JoinHandle<()>,
+    serving: JoinHandle<()>,
 }
 
 impl Site {
@@ -132,53 +144,69 @@ impl Site {
         Self::with_catalog(catalog()).await
     }
 
+    /// The same with something otherwise.
+    pub(crate) async fn with(setup: Setup) -> Self {
+        Self::with_catalog_and(catalog(), setup).await
+    }
+
     /// Serves something else with a fake assisted-service behind.
     pub(crate) async fn with_catalog(catalog: Arc<Catalog>) -> Self {
+        Self::with_catalog_and(catalog, Setup::default()).await
+    }
+
+    pub(crate) async fn with_catalog_and(catalog: Arc<Catalog>, setup: Setup) -> Self {
         let upstream = FakeAssistedService::start().await;
         let source = assisted_service(upstream.url(), Duration::from_secs(20));
-        Self::run(catalog, upstream, source, Instant::now()).await
+        Self::run(catalog, upstream, source, Instant::now(), setup)
     }
 
     /// Serves 4.18 for x86_64 with other infra-envs.
     pub(crate) async fn with_infra_envs(source: Arc<dyn InfraEnvSource>) -> Self {
-        Self::run(catalog(), FakeAssistedService::start().await, source, Instant::now()).await
+        let upstream = FakeAssistedService::start().await;
+        Self::run(catalog(), upstream, source, Instant::now(), Setup::default())
     }
 
     /// Serves 4.18 for x86_64 with a fake assisted-service behind that is given little time.
     pub(crate) async fn impatient() -> Self {
         let upstream = FakeAssistedService::start().await;
         let source = assisted_service(upstream.url(), Duration::from_millis(300));
-        Self::run(catalog(), upstream, source, Instant::now()).await
+        Self::run(catalog(), upstream, source, Instant::now(), Setup::default())
     }
 
     /// Serves `catalog` as if the program had begun at `started`.
     pub(crate) async fn started_at(catalog: Arc<Catalog>, started: Instant) -> Self {
         let upstream = FakeAssistedService::start().await;
         let source = assisted_service(upstream.url(), Duration::from_secs(20));
-        Self::run(catalog, upstream, source, started).await
+        Self::run(catalog, upstream, source, started, Setup::default())
     }
 
-    async fn run(
+    fn run(
         catalog: Arc<Catalog>,
         upstream: FakeAssistedService,
         source: Arc<dyn InfraEnvSource>,
         started: Instant,
+        setup: Setup,
     ) -> Self {
-        let server = ImageServer::new(Arc::clone(&catalog), source, Registry::new(), started).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let Setup { policy, tls, patience, send_buffer } = setup;
+        let server =
+            ImageServer::new(Arc::clone(&catalog), source, Registry::new(), started, policy).unwrap();
+        let server = Arc::new(server);
+        let listener = listen(send_buffer);
         let address = listener.local_addr().unwrap();
         let (shutdown, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(image_server::serve(listener, server.into_router(), async {
+        let router = server.router(Surface::Everything);
+        let is_tls = tls.is_some();
+        let serving = tokio::spawn(image_server::serve_with(listener, router, tls, patience, async {
             let _ = stopped.await;
         }));
         let client = Client::builder().redirect(redirect::Policy::none()).no_proxy().build().unwrap();
-        Self { address, catalog, upstream, client, shutdown: Some(shutdown), server }
+        Self { address, server, is_tls, catalog, upstream, client, shutdown: Some(shutdown), serving }
     }
 
     /// Asks the service to stop, and gives back what ends when it has.
     pub(crate) fn stop(mut self) -> JoinHandle<()> {
         drop(self.shutdown.take());
-        self.server
+        self.serving
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -204,8 +232,40 @@ impl Site {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", if self.is_tls { "https" } else { "http" }, self.address)
     }
+
+    /// How many requests to routes of this metrics label have no complete response yet.
+    pub(crate) async fn in_flight(&self, handler: &str) -> u64 {
+        let labels = format!(r#"{{handler="{handler}",service=""}} "#);
+        let metrics = self.get("/metrics").await;
+        let line = metrics.text().lines().find_map(|line| {
+            line.strip_prefix("assisted_image_service_http_requests_inflight")?.strip_prefix(&*labels)
+        });
+        line.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until so many are in flight.
+    pub(crate) async fn until_in_flight(&self, handler: &str, count: u64) {
+        let mut seen = 0;
+        for _ in 0..3000 {
+            seen = self.in_flight(handler).await;
+            if seen == count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{seen} instead of {count} requests to {handler} are in flight");
+    }
+}
+
+fn listen(send_buffer: Option<u32>) -> TcpListener {
+    let socket = TcpSocket::new_v4().unwrap();
+    if let Some(bytes) = send_buffer {
+        socket.set_send_buffer_size(bytes).unwrap();
+    }
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket.listen(4096).unwrap()
 }
 
 /// A client of an assisted-service.

@@ -56,6 +56,25 @@ fn its_images_are_served_where_they_lie() {
 }
 
 #[test]
+fn its_images_are_known_only_once_they_were_found() {
+    for name in NAMES {
+        let (directory, iso) = (TempDir::new().unwrap(), iso());
+        let path = directory.path().join(name);
+        fs::write(&path, &iso).unwrap();
+        let store = open(&directory);
+        assert!(store.find_known(&key(), Expected::Structure).unwrap().is_none());
+        let found = store.find(&key(), Expected::Structure).unwrap().expect("the image");
+        let known = open(&directory).find_known(&key(), Expected::Structure).unwrap().expect("the image");
+        assert_eq!(known.sha256(), found.sha256());
+
+        File::options().append(true).open(&path).unwrap().write_all(b"more").unwrap();
+        assert!(store.find_known(&key(), Expected::Structure).unwrap().is_none());
+        fs::remove_file(&path).unwrap();
+        assert!(store.find_known(&key(), Expected::Structure).unwrap().is_none());
+    }
+}
+
+#[test]
 fn its_images_are_hashed_once() {
     for name in NAMES {
         let (directory, mut iso) = (TempDir::new().unwrap(), iso());

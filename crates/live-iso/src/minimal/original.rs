@@ -1,8 +1,9 @@
-use std::error::Error as _;
 use std::sync::Arc;
 
+use coreos_names::WithCauses;
+
 use super::boot_config::BootConfig;
-use super::embed_headers::EmbedHeaders;
+use crate::embed_headers::EmbedHeaders;
 use crate::read_at::Source;
 use crate::volume::Head;
 use crate::{Error, Extent, ReadAt, Volume};
@@ -32,15 +33,20 @@ impl Original {
     pub(crate) fn read<R: ReadAt + ?Sized>(
         source: &Source<'_, R>,
         volume: &Volume,
+        headers: EmbedHeaders,
     ) -> Result<Result<Arc<Self>, Arc<str>>, Error> {
-        match Self::find(source, volume) {
+        match Self::find(source, volume, headers) {
             Ok(original) => Ok(Ok(Arc::new(original))),
             Err(error) if error.is_read_failure() => Err(error),
-            Err(error) => Ok(Err(reason(&error).into())),
+            Err(error) => Ok(Err(WithCauses(&error).to_string().into())),
         }
     }
 
-    fn find<R: ReadAt + ?Sized>(source: &Source<'_, R>, volume: &Volume) -> Result<Self, Error> {
+    fn find<R: ReadAt + ?Sized>(
+        source: &Source<'_, R>,
+        volume: &Volume,
+        headers: EmbedHeaders,
+    ) -> Result<Self, Error> {
         let head = Head::read(source)?;
         let file = |path| volume.find(path).map(crate::File::extent).transpose();
         let mut configs: Vec<BootConfig> = Vec::new();
@@ -61,9 +67,9 @@ impl Original {
             Some(extent) => Some((extent, source.read(KARGS, extent, TEXT_BYTES_MAX)?)),
             None => None,
         };
-        let headers = EmbedHeaders::find(head.system_area());
-        let default_arguments = headers.default_arguments().and_then(|offset| {
-            let starts_there = |extent: &Extent| extent.offset == offset && extent.len > 0;
+        let default_arguments = headers.kernel_arguments.as_ref().and_then(|header| {
+            let starts_there =
+                |extent: &Extent| extent.offset == header.default_arguments.offset && extent.len > 0;
             volume.files().filter_map(|file| file.extent().ok()).find(starts_there)
         });
         Ok(Self {
@@ -75,18 +81,6 @@ impl Original {
             default_arguments,
         })
     }
-}
-
-/// An error with its causes.
-pub(super) fn reason(error: &Error) -> String {
-    let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        reason.push_str(": ");
-        reason.push_str(&error.to_string());
-        cause = error.source();
-    }
-    reason
 }
 
 /// Its bytes are of no use in a log.

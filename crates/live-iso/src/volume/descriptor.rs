@@ -17,6 +17,8 @@ const BOOT_RECORD: u8 = 0;
 const PRIMARY: u8 = 1;
 const TERMINATOR: u8 = 255;
 const EL_TORITO: &[u8] = b"EL TORITO SPECIFICATION";
+/// Where the boot record says in which block the catalog is.
+const BOOT_CATALOG: usize = 71;
 
 pub(super) fn is_descriptor(block: &[u8]) -> bool {
     block.get(1..6) == Some(IDENTIFIER)
@@ -35,13 +37,14 @@ pub(super) struct Descriptors {
     pub(super) space_size: u64,
     pub(super) created: Option<SystemTime>,
     pub(super) root: Extent,
-    pub(super) has_boot_catalog: bool,
+    /// Where the first byte of the El Torito boot catalog is.
+    pub(super) boot_catalog: Option<u64>,
 }
 
 impl Descriptors {
     pub(super) fn read<R: ReadAt + ?Sized>(source: &Source<'_, R>) -> Result<Self, Error> {
         let mut primary = None;
-        let mut has_boot_catalog = false;
+        let mut boot_catalog = None;
         for number in 0..DESCRIPTORS_MAX {
             let extent = Extent { offset: (FIRST_DESCRIPTOR + number) * BLOCK, len: BLOCK };
             if number == 0 && extent.end() > Some(source.size()) {
@@ -52,14 +55,16 @@ impl Descriptors {
                 break;
             }
             match block.first().copied() {
-                Some(BOOT_RECORD) => has_boot_catalog |= is_el_torito(&block),
+                Some(BOOT_RECORD) if boot_catalog.is_none() && is_el_torito(&block) => {
+                    boot_catalog = field::u32_le(&block, BOOT_CATALOG).map(|block| u64::from(block) * BLOCK);
+                }
                 Some(PRIMARY) if primary.is_none() => primary = Some(Self::parse_primary(&block)?),
                 Some(TERMINATOR) => break,
                 _ => {}
             }
         }
         let primary = primary.ok_or(Error::NotIso9660)?;
-        Ok(Self { has_boot_catalog, ..primary })
+        Ok(Self { boot_catalog, ..primary })
     }
 
     fn parse_primary(block: &[u8]) -> Result<Self, Error> {
@@ -76,7 +81,7 @@ impl Descriptors {
             space_size: u64::from(field::u32_le(block, 80).ok_or_else(cut_short)?) * BLOCK,
             created: block.get(813..830).and_then(date::parse),
             root: root.ok_or_else(|| malformed("its root directory record is broken"))?.extent(),
-            has_boot_catalog: false,
+            boot_catalog: None,
         })
     }
 }

@@ -110,11 +110,6 @@ impl Head {
             size: source.size(),
         })
     }
-
-    /// The system area, without the zeros at its end.
-    pub(crate) fn system_area(&self) -> &[u8] {
-        &self.system_area
-    }
 }
 
 fn read_descriptors<R: ReadAt + ?Sized>(reader: &mut Reader<'_, R>) -> Result<Vec<Vec<u8>>, Error> {

@@ -1,11 +1,15 @@
 //! A small ISO writer: just what the reader needs, and a handle on every directory record, so that it can be falsified.
 //!
-//! Blocks: 16 primary descriptor, 17 terminator, one for each directory, one for each continued name, then the files.
+//! Blocks: 16 primary descriptor, 17 boot record, 18 terminator, 19 boot catalog, one for each directory, one for each
+//! continued name, then the files. Without a boot catalog 17 is the terminator.
 
 use std::collections::BTreeMap;
 
 pub(crate) const BLOCK: usize = 2048;
 const PRIMARY: usize = 16 * BLOCK;
+const BOOT_CATALOG: usize = 19;
+/// The block of the root directory.
+pub(crate) const ROOT: usize = 20;
 const DIRECTORY: u8 = 2;
 const MORE_EXTENTS: u8 = 0x80;
 
@@ -15,6 +19,22 @@ pub(crate) struct Iso {
     volume_id: String,
     names: Names,
     files: BTreeMap<String, File>,
+    /// Platform and boot image.
+    boot: Vec<(u8, String)>,
+    /// What the `coreiso+` header points to.
+    ignition_header: Option<String>,
+    kernel_argument_header: Option<KernelArgumentHeader>,
+}
+
+/// What the `coreKarg` header says.
+#[derive(Clone)]
+pub(crate) struct KernelArgumentHeader {
+    /// The length of each area.
+    pub(crate) size: usize,
+    /// The file with the default arguments.
+    pub(crate) default: String,
+    /// Files and offsets in them.
+    pub(crate) areas: Vec<(String, usize)>,
 }
 
 /// How names are written besides their ISO 9660 form.
@@ -41,7 +61,14 @@ pub(crate) struct Image {
 
 impl Iso {
     pub(crate) fn new(volume_id: &str) -> Self {
-        Self { volume_id: volume_id.to_owned(), names: Names::RockRidge, files: BTreeMap::new() }
+        Self {
+            volume_id: volume_id.to_owned(),
+            names: Names::RockRidge,
+            files: BTreeMap::new(),
+            boot: Vec::new(),
+            ignition_header: None,
+            kernel_argument_header: None,
+        }
     }
 
     /// A live ISO of today for x86_64.
@@ -85,6 +112,20 @@ impl Iso {
         Self { names, ..self }
     }
 
+    /// With these entries in its boot catalog: platforms and boot images.
+    pub(crate) fn boots(self, entries: &[(u8, &str)]) -> Self {
+        let boot = entries.iter().map(|(platform, image)| (*platform, (*image).to_owned()));
+        Self { boot: boot.collect(), ..self }
+    }
+
+    pub(crate) fn ignition_header(self, file: &str) -> Self {
+        Self { ignition_header: Some(file.to_owned()), ..self }
+    }
+
+    pub(crate) fn kernel_argument_header(self, header: KernelArgumentHeader) -> Self {
+        Self { kernel_argument_header: Some(header), ..self }
+    }
+
     pub(crate) fn file(self, path: &str, content: &[u8]) -> Self {
         self.extents(path, vec![content.to_vec()], 0)
     }
@@ -109,7 +150,7 @@ impl Iso {
 
     pub(crate) fn build(&self) -> Image {
         let directories = self.directories();
-        let first_continuation = 18 + directories.len();
+        let first_continuation = ROOT + directories.len();
         let entries = directories.values().map(Vec::len).sum::<usize>();
         let mut bytes = vec![0; (first_continuation + entries) * BLOCK];
 
@@ -124,7 +165,7 @@ impl Iso {
             extents.insert(path.clone(), locations);
         }
 
-        let block_of: BTreeMap<_, _> = directories.keys().cloned().zip(18..).collect();
+        let block_of: BTreeMap<_, _> = directories.keys().cloned().zip(ROOT..).collect();
         let mut image = Image { bytes, records: BTreeMap::new() };
         let mut next_continuation = first_continuation;
         for (directory, names) in &directories {
@@ -149,6 +190,7 @@ impl Iso {
             assert!(at <= (block + 1) * BLOCK, "{directory:?} needs more than a block");
         }
         self.write_descriptors(&mut image);
+        self.write_headers(&mut image);
         image
     }
 
@@ -204,17 +246,60 @@ impl Iso {
         image.put(PRIMARY + 80, &both_endian(image.bytes.len() / BLOCK));
         image.put(PRIMARY + 128, &[0, 8, 8, 0]);
         image.records.insert(String::new(), vec![PRIMARY + 156]);
-        image.write_record(PRIMARY + 156, &[0], (18, BLOCK), DIRECTORY, &[]);
+        image.write_record(PRIMARY + 156, &[0], (ROOT, BLOCK), DIRECTORY, &[]);
         image.put(PRIMARY + 190, &[b' '; 128]);
         image.put(PRIMARY + 190, b"a set of volumes");
         image.put(PRIMARY + 813, b"2023071911310300\x08");
-        image.put(PRIMARY + BLOCK, b"\xffCD001\x01");
+        let terminator = if self.boot.is_empty() { 17 } else { 18 };
+        image.put(terminator * BLOCK, b"\xffCD001\x01");
+        self.write_boot_catalog(image);
+    }
+
+    fn write_boot_catalog(&self, image: &mut Image) {
+        let Some((platform, _)) = self.boot.first() else { return };
+        image.put(17 * BLOCK, b"\0CD001\x01EL TORITO SPECIFICATION\0");
+        image.put(17 * BLOCK + 71, &both_endian(BOOT_CATALOG)[..4]);
+        let checksum = 0_u16.wrapping_sub(0xaa55).wrapping_sub(u16::from_le_bytes([1, *platform]));
+        let mut catalog = vec![1, *platform];
+        catalog.resize(28, 0);
+        catalog.extend(checksum.to_le_bytes());
+        catalog.extend([0x55, 0xaa]);
+        for (number, (platform, path)) in self.boot.iter().enumerate() {
+            if number > 0 {
+                let is_last = u8::from(number + 1 == self.boot.len());
+                catalog.extend([0x90 + is_last, *platform, 1, 0]);
+                catalog.resize(catalog.len().next_multiple_of(32), 0);
+            }
+            catalog.extend([0x88, 0, 0, 0, 0, 0, 4, 0]);
+            catalog.extend(&both_endian(image.offset(path) / BLOCK)[..4]);
+            catalog.resize(catalog.len().next_multiple_of(32), 0);
+        }
+        image.put(BOOT_CATALOG * BLOCK, &catalog);
+    }
+
+    fn write_headers(&self, image: &mut Image) {
+        if let Some(path) = &self.ignition_header {
+            let len = self.files[path].extents[0].len();
+            image.put_header(32_744, b"coreiso+", &[image.offset(path), len]);
+        }
+        if let Some(KernelArgumentHeader { size, default, areas }) = &self.kernel_argument_header {
+            let mut numbers = vec![*size, image.offset(default)];
+            numbers.extend(areas.iter().map(|(path, offset)| image.offset(path) + offset));
+            numbers.resize(8, 0);
+            image.put_header(32_672, b"coreKarg", &numbers);
+        }
     }
 }
 
 impl Image {
     pub(crate) fn put(&mut self, at: usize, bytes: &[u8]) {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    pub(crate) fn put_header(&mut self, at: usize, magic: &[u8], numbers: &[usize]) {
+        let numbers = numbers.iter().map(|number| u64::try_from(*number).unwrap());
+        let header: Vec<u8> = magic.iter().copied().chain(numbers.flat_map(u64::to_le_bytes)).collect();
+        self.put(at, &header);
     }
 
     /// Says that the (first extent of the) file or directory lies elsewhere.
@@ -303,7 +388,9 @@ fn both_endian(number: usize) -> [u8; 8] {
 
 /// Eight and three letters, as far as the names in these tests need it.
 fn level_1(name: &str) -> String {
-    let (base, extension) = name.split_once('.').unwrap_or((name, ""));
-    let cut = |text: &str, len: usize| text.to_ascii_uppercase()[..len.min(text.len())].to_owned();
+    let (base, extension) = name.split_once('.').filter(|(base, _)| !base.is_empty()).unwrap_or((name, ""));
+    let cut = |text: &str, len: usize| {
+        text.to_ascii_uppercase().replace('.', "_")[..len.min(text.len())].to_owned()
+    };
     format!("{}.{}", cut(base, 8), cut(extension, 3)).trim_end_matches('.').to_owned()
 }

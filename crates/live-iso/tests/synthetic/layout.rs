@@ -1,17 +1,21 @@
 use std::error::Error as _;
+use std::os::unix::fs::FileExt as _;
 
+use coreos_names::Arch;
 use live_iso::{
-    Artifact, Customization, Distribution, Error, Generation, IgnitionArchive, IgnitionAreaSource,
-    KernelArguments, Layout, PlanError,
+    Artifact, BootEntry, BootPlatform, Customization, Distribution, Error, Extent, Generation,
+    IgnitionArchive, IgnitionAreaSource, KernelArgumentArea, KernelArguments, Layout, PartitionTables,
+    PlanError,
 };
 
+use crate::eras::{self, Era};
 use crate::iso::{ARGUMENTS, BLOCK, FILLING, IGNITION_AREA, Image, Iso, Names, kargs_json, noise};
 
 fn refused(iso: &Iso) -> Error {
     Layout::read(&iso.build().bytes).unwrap_err()
 }
 
-fn starts(image: &Image, path: &str, extent: live_iso::Extent) -> bool {
+fn starts(image: &Image, path: &str, extent: Extent) -> bool {
     extent.offset == image.offset(path) as u64
 }
 
@@ -90,28 +94,221 @@ fn older_isos_lack_descriptions_and_are_sound() {
     let layout =
         Layout::read(&without_igninfo.file("coreos/kargs.json", kargs.as_bytes()).build().bytes).unwrap();
     assert_eq!(layout.generation(), Generation::Kargs);
+}
 
-    let oldest = Iso::coreos()
-        .without("coreos/igninfo.json")
-        .without("coreos/kargs.json")
-        .without("images/ignition.img");
-    let layout = Layout::read(&oldest.build().bytes).unwrap();
-    assert!(layout.ignition_area().is_none());
-    assert!(layout.kernel_argument_areas().is_none());
-    assert_eq!(layout.generation(), Generation::Undescribed);
-    assert!(Generation::Undescribed < Generation::PadAndEnd);
+#[test]
+fn every_era_is_read() {
+    for Era { name, iso, generation, architecture, ignition, kernel_arguments } in eras::all() {
+        for names in [Names::RockRidge, Names::Continued, Names::IsoOnly] {
+            let image = iso.clone().names(names).build();
+            let layout = Layout::read(&image.bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(layout.generation(), generation, "{name}");
+            assert_eq!(layout.architecture(), Some(architecture), "{name}");
+            assert_eq!(layout.boot_catalog().is_some(), architecture != Arch::Ppc64le, "{name}");
 
-    let ignition = Some(IgnitionArchive::new(b"{}").unwrap());
-    let kernel_arguments = Some(KernelArguments::default());
-    let plan = |customization| layout.plan(Artifact::FullIso, &customization);
-    assert_eq!(plan(Customization { ignition, ..Customization::default() }), Err(PlanError::NoIgnitionArea));
-    let nowhere = plan(Customization { kernel_arguments, ..Customization::default() });
-    assert_eq!(nowhere, Err(PlanError::NoKernelArgumentArea));
-    assert!(plan(Customization::default()).is_ok());
+            let area = layout.ignition_area().map(|area| (area.source(), area.extent()));
+            let expected = ignition.as_ref().map(|(source, path, offset)| {
+                let offset = (image.offset(path) + offset) as u64;
+                (*source, Extent { offset, len: IGNITION_AREA as u64 })
+            });
+            assert_eq!(area, expected, "{name}");
+
+            let Some(expected) = &kernel_arguments else {
+                assert!(layout.kernel_argument_areas().is_none(), "{name}");
+                continue;
+            };
+            let areas = layout.kernel_argument_areas().unwrap();
+            assert_eq!(areas.source(), expected.source, "{name}");
+            assert_eq!(areas.default_arguments(), expected.text, "{name}");
+            assert_eq!(areas.current_arguments(), expected.text, "{name}");
+            let extents: Vec<_> = areas.areas().iter().map(KernelArgumentArea::extent).collect();
+            let extent = |(path, offset): &(String, usize)| Extent {
+                offset: (image.offset(path) + offset) as u64,
+                len: expected.size as u64,
+            };
+            assert_eq!(extents, expected.areas.iter().map(extent).collect::<Vec<_>>(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_older_iso_is_usable_but_for_what_it_lacks() {
+    let plan = |era: Era, customization| {
+        Layout::read(&era.iso.build().bytes).unwrap().plan(Artifact::FullIso, &customization)
+    };
+    let ignition =
+        || Customization { ignition: Some(IgnitionArchive::new(b"{}").unwrap()), ..Customization::default() };
+    let arguments =
+        || Customization { kernel_arguments: Some(KernelArguments::default()), ..Customization::default() };
+    for era in [eras::s390x_2020_09, eras::s390x_2022_09] {
+        assert_eq!(plan(era(), ignition()), Err(PlanError::NoIgnitionArea));
+    }
+    for era in [eras::x86_64_2020_09, eras::s390x_2022_09, eras::s390x_2023_03] {
+        assert_eq!(plan(era(), arguments()), Err(PlanError::NoKernelArgumentArea));
+        assert!(plan(era(), Customization::default()).is_ok());
+    }
+    assert!(plan(eras::x86_64_2020_09(), ignition()).is_ok());
+    assert!(plan(eras::s390x_2023_03(), ignition()).is_ok());
+    assert!(plan(eras::s390x_2023_07(), arguments()).is_ok());
+}
+
+#[test]
+fn generations_are_ordered_by_time() {
+    let x86_64 = eras::all().into_iter().filter(|era| era.name.starts_with("x86_64 20"));
+    let generations: Vec<_> = x86_64.take(8).map(|era| era.generation).collect();
+    assert!(generations.is_sorted_by(|one, next| one < next), "{generations:?}");
+    assert!(Generation::Undescribed < generations[0]);
+}
+
+#[test]
+fn features_are_read() {
+    let features = |era: Era| Layout::read(&era.iso.build().bytes).unwrap().features().cloned();
+    assert_eq!(features(eras::x86_64_2021_09()), None);
+    let without_directives = features(eras::x86_64_2021_12()).unwrap();
+    assert!(without_directives.installer_config() && without_directives.live_initrd_network());
+    assert_eq!(without_directives.installer_config_directives().count(), 0);
+    let directives = features(eras::x86_64_2022_09()).unwrap();
+    assert_eq!(directives.installer_config_directives().collect::<Vec<_>>(), ["append-karg", "dest-device"]);
+
+    let json = br#"{"installer-config-directives": {"b": true, "c": false, "a": true}, "later": [1]}"#;
+    let iso = Iso::coreos().file("coreos/features.json", json).build().bytes;
+    let features = Layout::read(&iso).unwrap().features().cloned().unwrap();
+    assert!(!features.installer_config() && !features.live_initrd_network());
+    assert_eq!(features.installer_config_directives().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn an_iso_says_how_it_boots() {
+    let platforms = |era: Era| {
+        let layout = Layout::read(&era.iso.build().bytes).unwrap();
+        let entries = layout.boot_catalog().map(|catalog| catalog.entries().to_vec()).unwrap_or_default();
+        entries.iter().map(BootEntry::platform).collect::<Vec<_>>()
+    };
+    assert_eq!(platforms(eras::x86_64_2022_09()), [BootPlatform::Bios, BootPlatform::Uefi]);
+    assert_eq!(platforms(eras::aarch64_2023_07()), [BootPlatform::Uefi]);
+    assert_eq!(platforms(eras::s390x_2023_07()), [BootPlatform::Bios]);
+    assert_eq!(platforms(eras::ppc64le_2021_09()), []);
+
+    let mut image = eras::x86_64_2022_09().iso.build();
+    assert_eq!(Layout::read(&image.bytes).unwrap().partition_tables(), PartitionTables::default());
+    image.put(512, b"EFI PART");
+    assert!(Layout::read(&image.bytes).unwrap().partition_tables().gpt);
+}
+
+#[test]
+fn an_architecture_that_is_not_certain_is_none() {
+    let architecture = |iso: &Iso| Layout::read(&iso.build().bytes).unwrap().architecture();
+    assert_eq!(architecture(&Iso::coreos()), None);
+    let both = eras::x86_64_2022_09().iso.file("images/cdboot.img", &noise(BLOCK));
+    assert_eq!(architecture(&both), None);
+    let mut kernel = noise(3000);
+    kernel[0x1fe..0x206].copy_from_slice(b"\x55\xaa..HdrS");
+    assert_eq!(architecture(&both.file("images/pxeboot/vmlinuz", &kernel)), Some(Arch::X86_64));
+}
+
+#[test]
+fn descriptions_that_disagree_are_an_error() {
+    let disagreement = |falsify: &dyn Fn(&mut Image)| {
+        let mut image = eras::x86_64_2021_09().iso.build();
+        falsify(&mut image);
+        let error = Layout::read(&image.bytes).unwrap_err();
+        assert!(matches!(error, Error::Contradiction { .. }), "{error}");
+        error.to_string()
+    };
+    let kargs =
+        "coreos/kargs.json and the coreKarg header disagree on where the areas for kernel arguments are";
+    let ignition = "images/ignition.img and the coreiso+ header disagree on where the Ignition area is";
+    // The length of the areas, the offset of the first, and of a third one.
+    for (at, byte) in [(32_680, 0), (32_696, 0), (32_713, 1)] {
+        assert_eq!(disagreement(&|image| image.put(at, &[byte])), kargs, "{at}");
+    }
+    assert_eq!(disagreement(&|image| image.put(32_760, &[0, 1])), ignition);
+    let elsewhere = |image: &mut Image| {
+        image.put_header(32_744, b"coreiso+", &[image.offset("images/efiboot.img"), IGNITION_AREA]);
+    };
+    assert_eq!(disagreement(&elsewhere), ignition);
+
+    let iso = eras::x86_64_2021_09().iso.file("coreos/igninfo.json", br#"{"file": "images/efiboot.img"}"#);
+    let expected = "coreos/igninfo.json and the coreiso+ header disagree on where the Ignition area is";
+    assert_eq!(refused(&iso).to_string(), expected);
+}
+
+#[test]
+fn a_header_must_point_into_files() {
+    for (at, number) in [
+        (32_696, 100_u64),
+        (32_696, u64::MAX),
+        (32_696, u64::MAX - 100),
+        (32_688, 100),
+        (32_688, u64::MAX),
+        (32_752, 100),
+        (32_752, u64::MAX),
+        (32_760, u64::MAX),
+    ] {
+        let mut image = eras::x86_64_2021_01().iso.build();
+        image.put(at, &number.to_le_bytes());
+        let error = Layout::read(&image.bytes).unwrap_err();
+        assert!(
+            matches!(&error, Error::BadArea { problem: "it is not within a file", .. }),
+            "{number} at {at}: {error}"
+        );
+    }
+    let mut image = eras::x86_64_2021_01().iso.build();
+    image.put(32_680, &2049_u64.to_le_bytes());
+    assert!(matches!(Layout::read(&image.bytes), Err(Error::TooLarge { max: 2048, .. })));
+}
+
+#[test]
+fn an_area_that_only_a_header_describes_is_believed() {
+    let mut image = eras::x86_64_2022_02().iso.without("images/ignition.img").build();
+    let offset = image.offset("images/efiboot.img") + 10;
+    image.put_header(32_744, b"coreiso+", &[offset, 5000]);
+    let area = Extent { offset: offset as u64, len: 5000 };
+    let layout = Layout::read(&image.bytes).unwrap();
+    assert_eq!(layout.ignition_area().unwrap().extent(), area);
+    assert_eq!(layout.ignition_area().unwrap().to_string(), "the Ignition area in \"images/efiboot.img\"");
+}
+
+#[test]
+fn a_marker_must_make_sense() {
+    let iso = eras::x86_64_2021_01_without_its_system_area().iso;
+    let marked = "linux /vmlinuz a\n#### COREOS_KARG_EMBED_AREA\n";
+    for (path, configuration, problem) in [
+        ("isolinux/isolinux.cfg", "append initrd=/i a\n".to_owned(), "the marker is missing"),
+        ("EFI/fedora/grub.cfg", String::new(), "the marker is missing"),
+        ("isolinux/isolinux.cfg", marked.replace("linux", "kernel"), "no command that starts a kernel"),
+        ("isolinux/isolinux.cfg", marked.repeat(2), "there are several"),
+        ("isolinux/isolinux.cfg", marked.replace('a', "\u{7}a"), "it holds more than one line"),
+    ] {
+        let error = refused(&iso.clone().file(path, configuration.as_bytes()));
+        assert!(matches!(error, Error::BadArea { described_by: "COREOS_KARG_EMBED_AREA", .. }), "{error}");
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+    let other_arguments = iso.clone().file("isolinux/isolinux.cfg", marked.as_bytes());
+    assert!(matches!(refused(&other_arguments), Error::KernelArgumentsDiffer { .. }));
+    let long = format!("linux /vmlinuz a\n{}# COREOS_KARG_EMBED_AREA\n", "#".repeat(2047));
+    let long = iso.clone().file("isolinux/isolinux.cfg", long.as_bytes());
+    assert!(matches!(refused(&long), Error::TooLarge { max: 2048, .. }));
+    let large = iso.clone().file("isolinux/isolinux.cfg", &vec![b'#'; 66_000]);
+    assert!(matches!(refused(&large), Error::TooLarge { .. }));
+
+    let without_defaults = iso.without(".cmdline").build().bytes;
+    let layout = Layout::read(&without_defaults).unwrap();
+    let areas = layout.kernel_argument_areas().unwrap();
+    assert_eq!(areas.default_arguments(), areas.current_arguments());
+}
+
+#[test]
+fn a_minimal_iso_is_told_as_such() {
+    let error = refused(&Iso::coreos().without("images/pxeboot/rootfs.img"));
+    assert!(matches!(error, Error::NoRootfs), "{error}");
+    assert!(error.to_string().contains("it is a minimal ISO"), "{error}");
 }
 
 #[test]
 fn a_broken_description_is_not_an_old_iso() {
+    let broken = Iso::coreos().file("coreos/features.json", b"{\"installer-config\": 1}");
+    assert!(matches!(refused(&broken), Error::Json { path: "coreos/features.json", .. }));
     for path in ["coreos/igninfo.json", "coreos/kargs.json"] {
         for json in ["", "{}", "[", "{\"file\": 1}"] {
             let error = refused(&Iso::coreos().file(path, json.as_bytes()));
@@ -198,14 +395,31 @@ fn areas_must_not_overlap() {
 }
 
 #[test]
+fn areas_must_not_overlap_what_is_booted() {
+    for path in ["images/pxeboot/vmlinuz", "images/pxeboot/initrd.img", "images/pxeboot/rootfs.img"] {
+        let igninfo = format!(r#"{{"file": "{path}", "offset": 100, "length": 500}}"#);
+        let error = refused(&Iso::coreos().file("coreos/igninfo.json", igninfo.as_bytes()));
+        let expected = format!("the Ignition area in {path:?} and {path} overlap");
+        assert_eq!(error.to_string(), expected);
+
+        // A file may claim bytes of another one.
+        let mut image = eras::x86_64_2022_02().iso.build();
+        let block = u32::try_from(image.offset(path) / BLOCK).unwrap();
+        image.relocate("images/ignition.img", block);
+        let error = Layout::read(&image.bytes).unwrap_err();
+        assert!(matches!(error, Error::OverlappingAreas { .. }), "{error}");
+    }
+}
+
+#[test]
 fn other_volumes_are_not_coreos() {
     let error = refused(&Iso::new("Fedora-WS-Live-40").file("README", b""));
     assert_eq!(error.to_string(), "not a CoreOS live ISO: its volume id is \"Fedora-WS-Live-40\"");
 }
 
 #[test]
-fn a_live_iso_has_a_kernel_an_initramfs_and_a_root() {
-    for path in ["images/pxeboot/vmlinuz", "images/pxeboot/initrd.img", "images/pxeboot/rootfs.img"] {
+fn a_live_iso_has_a_kernel_and_an_initramfs() {
+    for path in ["images/pxeboot/vmlinuz", "images/pxeboot/initrd.img"] {
         let error = refused(&Iso::coreos().without(path));
         assert!(
             matches!(&error, Error::MissingFile { path: missing } if missing.starts_with(path)),
@@ -232,6 +446,44 @@ fn what_lies_beyond_the_end_is_named() {
             image.bytes.len()
         )
     );
+}
+
+/// As in an appliance: the system lies behind a file of 60 GiB, beyond the reach of 32-bit offsets.
+#[test]
+fn a_system_beyond_4_gib_is_found_and_customised() {
+    let moved = ["images/pxeboot/vmlinuz", "images/pxeboot/rootfs.img", "images/ignition.img"];
+    let first_block = (60_u64 << 30) / BLOCK as u64;
+    let mut image = Iso::coreos().build();
+    let file = tempfile::tempfile().unwrap();
+    for (path, block) in moved.iter().zip((first_block..).step_by(8)) {
+        let content = image.bytes[image.offset(path)..].iter().copied().take(4 * BLOCK);
+        file.write_all_at(&content.collect::<Vec<_>>(), block * BLOCK as u64).unwrap();
+        image.relocate(path, u32::try_from(block).unwrap());
+    }
+    image.set_space_size(u32::try_from(first_block + 20).unwrap());
+    file.write_all_at(&image.bytes, 0).unwrap();
+    let size = (first_block + 24) * BLOCK as u64;
+    file.set_len(size).unwrap();
+
+    let layout = Layout::read(&file).unwrap();
+    let at = |blocks| first_block * BLOCK as u64 + blocks * BLOCK as u64;
+    assert_eq!(layout.kernel(), Extent { offset: at(0), len: 3000 });
+    assert_eq!(layout.rootfs(), Extent { offset: at(8), len: 7001 });
+    let area = layout.ignition_area().unwrap().extent();
+    assert_eq!(area, Extent { offset: at(16), len: IGNITION_AREA as u64 });
+
+    let archive = IgnitionArchive::new(b"{}").unwrap();
+    let customization = Customization { ignition: Some(archive.clone()), ..Customization::default() };
+    let plan = layout.plan(Artifact::FullIso, &customization).unwrap();
+    assert_eq!(plan.len(), size);
+    let mut around = Vec::new();
+    let range = area.offset - 10..area.offset + archive.len() + 10;
+    plan.slice(range).write_to(&file, &Vec::new(), &mut around).unwrap();
+    assert_eq!(around, [&[0; 10][..], archive.as_bytes(), &[0; 10]].concat());
+    let kernel = layout.plan(Artifact::Kernel, &Customization::default()).unwrap();
+    let mut bytes = Vec::new();
+    kernel.write_to(&file, &Vec::new(), &mut bytes).unwrap();
+    assert_eq!(bytes, noise(3000));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! What real tools write is tested in `fixtures.rs`.
 
 mod embedded;
+mod eras;
 mod iso;
 mod layout;
 mod plan;

@@ -1,4 +1,5 @@
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use live_iso::{
@@ -7,6 +8,7 @@ use live_iso::{
 };
 use proptest::prelude::*;
 
+use crate::eras::{self, Era};
 use crate::iso::{ARGUMENTS, BLOCK, FILLING, IGNITION_AREA, Image, Iso, noise};
 
 /// The archive that a plan may refer to beside its base.
@@ -55,6 +57,31 @@ fn naive(image: &Image, customization: &Customization) -> Vec<u8> {
         let line = format!(" {}\n", arguments.as_str());
         for (path, offset) in [("EFI/redhat/grub.cfg", 25), ("isolinux/isolinux.cfg", 15)] {
             put(image.offset(path) + offset + ARGUMENTS.len(), line.as_bytes());
+        }
+    }
+    bytes
+}
+
+/// The same for an image of any era: whole areas, from what it was built from.
+fn naive_in(era: &Era, image: &Image, customization: &Customization) -> Vec<u8> {
+    let mut bytes = image.bytes.clone();
+    if let Some((_, path, offset)) = &era.ignition {
+        let archives = [
+            customization.ignition.as_ref().map(IgnitionArchive::as_bytes),
+            customization.ramdisk.as_ref().map(Ramdisk::as_bytes),
+        ];
+        let content =
+            archives.into_iter().flatten().fold(Vec::new(), |content, more| [&content, &more[..]].concat());
+        let at = image.offset(path) + offset;
+        bytes[at..at + content.len()].copy_from_slice(&content);
+    }
+    if let (Some(areas), Some(arguments)) = (&era.kernel_arguments, &customization.kernel_arguments) {
+        for (path, offset) in &areas.areas {
+            let at = image.offset(path) + offset;
+            let line = format!("{} {}", areas.text, arguments.as_str());
+            bytes[at..at + areas.size].fill(areas.pad);
+            bytes[at..at + line.len()].copy_from_slice(line.as_bytes());
+            bytes[at + line.len()] = areas.end;
         }
     }
     bytes
@@ -298,6 +325,14 @@ fn overlays() -> impl Strategy<Value = Vec<(u64, Vec<Segment>)>> {
     prop::collection::vec((0..100_u64, prop::collection::vec(segment, 0..4)), 0..8)
 }
 
+static ERAS: LazyLock<Vec<(Era, Image)>> = LazyLock::new(|| {
+    let built = |era: Era| {
+        let image = era.iso.build();
+        (era, image)
+    };
+    eras::all().into_iter().map(built).collect()
+});
+
 proptest! {
     #[test]
     fn a_plan_is_its_base_with_the_overlays_written_over_it(
@@ -348,20 +383,29 @@ proptest! {
 
     #[test]
     fn any_range_of_a_customised_iso_is_that_range_of_the_whole(
-        ignition in prop::option::of(prop::collection::vec(any::<u8>(), 0..3000)),
+        era in any::<prop::sample::Index>(),
+        ignition in prop::option::of(prop::collection::vec(any::<u8>(), 0..2500)),
+        ramdisk in prop::option::of(prop::collection::vec(any::<u8>(), 0..500)),
         arguments in prop::option::of(prop::collection::vec("[!-~]{0,20}", 0..10)),
-        ranges in prop::collection::vec((0..40 * BLOCK as u64, 0..5 * BLOCK as u64), 1..20),
+        ranges in prop::collection::vec((any::<prop::sample::Index>(), 0..5 * BLOCK as u64), 1..20),
     ) {
-        let image = Iso::coreos().build();
+        let (era, image) = era.get(&ERAS);
         let layout = Layout::read(&image.bytes).unwrap();
         let customization = Customization {
-            ignition: ignition.map(|config| IgnitionArchive::new(&config).unwrap()),
-            kernel_arguments: arguments.map(|arguments| KernelArguments::new(arguments).unwrap()),
+            ignition: ignition
+                .filter(|_| era.ignition.is_some())
+                .map(|config| IgnitionArchive::new(&config).unwrap()),
+            ramdisk: ramdisk.filter(|_| era.ignition.is_some()).map(|ramdisk| Ramdisk::new(ramdisk.into())),
+            kernel_arguments: arguments
+                .filter(|_| era.kernel_arguments.is_some())
+                .map(|arguments| KernelArguments::new(arguments).unwrap()),
             ..Customization::default()
         };
         let plan = layout.plan(Artifact::FullIso, &customization).unwrap();
-        let expected = naive(&image, &customization);
+        let expected = naive_in(era, image, &customization);
+        prop_assert!(collect(&plan, &image.bytes) == expected, "{}", era.name);
         for (from, len) in ranges {
+            let from = from.index(expected.len()) as u64;
             prop_assert!(collect(&plan.slice(from..from + len), &image.bytes) == clamp(&expected, from..from + len));
         }
     }

@@ -1,10 +1,10 @@
 use std::io;
 use std::time::{Duration, UNIX_EPOCH};
 
-use live_iso::{Error, Extent, ReadAt, Volume};
+use live_iso::{BootPlatform, Error, Extent, PartitionTables, ReadAt, Volume};
 use proptest::prelude::*;
 
-use crate::iso::{BLOCK, Image, Iso, Names, noise};
+use crate::iso::{BLOCK, Image, Iso, Names, ROOT, noise};
 
 fn content<'a>(bytes: &'a [u8], volume: &Volume, path: &str) -> &'a [u8] {
     let file = volume.find(path).unwrap_or_else(|| panic!("{path} is not found"));
@@ -33,12 +33,59 @@ fn the_descriptor_is_read() {
 }
 
 #[test]
-fn a_boot_catalog_is_noticed() {
-    let mut image = some_files().build();
-    image.put(17 * BLOCK, b"\0CD001\x01EL TORITO SPECIFICATION\0");
+fn a_boot_catalog_is_read() {
+    let image = some_files().boots(&[(0, "README"), (0xef, "coreos/kargs.json"), (7, "README")]).build();
     let volume = Volume::read(&image.bytes).unwrap();
     assert!(volume.has_boot_catalog());
     assert_eq!(volume.files().len(), 4);
+    let entries = volume.boot_catalog().unwrap().entries();
+    for (entry, (platform, path)) in entries.iter().zip([
+        (BootPlatform::Bios, "README"),
+        (BootPlatform::Uefi, "coreos/kargs.json"),
+        (BootPlatform::Other(7), "README"),
+    ]) {
+        assert_eq!(entry.platform(), platform);
+        assert_eq!(entry.loaded(), Extent { offset: image.offset(path) as u64, len: 2048 });
+    }
+    assert_eq!(entries.len(), 3);
+    assert!(volume.boot_catalog().unwrap().boots(BootPlatform::Uefi));
+    assert!(!volume.boot_catalog().unwrap().boots(BootPlatform::Other(8)));
+}
+
+#[test]
+fn a_broken_boot_catalog_is_an_error() {
+    let bootable = some_files().boots(&[(0, "README"), (0xef, "README")]);
+    let catalog = 19 * BLOCK;
+    for (at, bytes) in
+        [(catalog, &b"\0"[..]), (catalog + 4, b"x"), (catalog + 66, &[99, 0]), (17 * BLOCK + 71, &[20, 0])]
+    {
+        let mut image = bootable.build();
+        image.put(at, bytes);
+        let error = Volume::read(&image.bytes).unwrap_err();
+        assert!(matches!(&error, Error::Malformed { what, .. } if what == "the boot catalog"), "{error}");
+    }
+    for (at, what) in [
+        (17 * BLOCK + 71, "the boot catalog"),
+        (catalog + 40, "a boot image"),
+        (catalog + 104, "a boot image"),
+    ] {
+        let mut image = bootable.build();
+        image.put(at, &[0xff; 4]);
+        let error = Volume::read(&image.bytes).unwrap_err();
+        assert!(matches!(&error, Error::Truncated { what: named, .. } if named == what), "{error}");
+    }
+}
+
+#[test]
+fn partition_tables_are_noticed() {
+    let mut image = some_files().build();
+    let tables = |image: &Image| Volume::read(&image.bytes).unwrap().partition_tables();
+    assert_eq!(tables(&image), PartitionTables::default());
+    image.put(446, &[0x80, 0, 1, 0, 0, 63, 32, 255, 0, 0, 0, 0, 1]);
+    image.put(510, &[0x55, 0xaa]);
+    assert_eq!(tables(&image), PartitionTables { mbr: true, gpt: false });
+    image.put(512, b"EFI PART");
+    assert_eq!(tables(&image), PartitionTables { mbr: true, gpt: true });
 }
 
 #[test]
@@ -119,6 +166,43 @@ fn a_file_beyond_4_gib_is_found() {
     assert_eq!(volume.find("README").unwrap().extent().unwrap(), expected);
 }
 
+/// Level 3 of the standard: an extent has less than 4 GiB, a file as many as it needs.
+#[test]
+fn a_file_of_60_gib_is_one_extent() {
+    const EXTENT: u64 = (4 << 30) - BLOCK as u64;
+    let whole = 60_u64 << 30;
+    let numbers = 0..whole.div_ceil(EXTENT);
+    let extents = numbers.clone().map(|_| vec![0]).collect();
+    let mut image = some_files().extents("large", extents, 0).build();
+    let first_block = 1_u64 << 21;
+    let mut left = whole;
+    let records = image.records["large"].clone();
+    for (number, record) in numbers.zip(records) {
+        let block = u32::try_from(first_block + number * EXTENT / BLOCK as u64).unwrap();
+        image.put(record + 2, &block.to_le_bytes());
+        image.put(record + 10, &u32::try_from(left.min(EXTENT)).unwrap().to_le_bytes());
+        left = left.saturating_sub(EXTENT);
+    }
+    let iso = Sparse { size: first_block * BLOCK as u64 + whole, head: image.bytes.clone() };
+    let expected = Extent { offset: first_block * BLOCK as u64, len: whole };
+    let file = |iso| Volume::read(iso).unwrap().find("large").map(live_iso::File::extent).unwrap();
+    assert_eq!(file(&iso).unwrap(), expected);
+
+    // And a file whose last extent lies elsewhere is none.
+    let last = *image.records["large"].last().unwrap();
+    image.put(last + 2, &u32::MAX.to_le_bytes());
+    let iso = Sparse { head: image.bytes, ..iso };
+    assert!(matches!(file(&iso), Err(Error::Scattered { .. })));
+}
+
+#[test]
+fn a_directory_that_reaches_into_another_one_is_an_error() {
+    let mut image = some_files().build();
+    image.resize("a", 2 * u32::try_from(BLOCK).unwrap());
+    let error = Volume::read(&image.bytes).unwrap_err();
+    assert!(matches!(error, Error::DirectoryLoop { .. }), "{error}");
+}
+
 #[test]
 fn other_files_are_not_isos() {
     for bytes in [vec![], vec![0; 100], vec![0; 18 * BLOCK], noise(40_000)] {
@@ -129,7 +213,7 @@ fn other_files_are_not_isos() {
 #[test]
 fn a_directory_in_itself_is_an_error() {
     let mut image = some_files().build();
-    image.relocate("a/b", 18);
+    image.relocate("a/b", u32::try_from(ROOT).unwrap());
     let error = Volume::read(&image.bytes).unwrap_err();
     assert!(matches!(error, Error::DirectoryLoop { ref path } if path == "a/b"), "{error}");
 }

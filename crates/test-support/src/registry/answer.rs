@@ -27,7 +27,8 @@ impl Answer<'_> {
             Some(Fault::Replace(bytes)) => Some(Content::from_bytes(bytes)),
             _ => None,
         };
-        let (body, length) = body(replacement.as_ref().unwrap_or(content), fault.as_ref(), served);
+        let content_sent = replacement.as_ref().unwrap_or(content);
+        let (body, length) = body(content_sent, 0..content_sent.size(), fault.as_ref(), served);
         let mut response = Response::new(body);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, header(media_type));
@@ -45,7 +46,7 @@ pub(super) fn json_body(document: &Value) -> Response {
     response
 }
 
-pub(super) fn redirect(target: &str) -> Response {
+pub(crate) fn redirect(target: &str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     response.headers_mut().insert(LOCATION, header(target));
@@ -53,7 +54,7 @@ pub(super) fn redirect(target: &str) -> Response {
 }
 
 /// An injected status.
-pub(super) fn refusal(status: u16, headers: &[(&'static str, String)]) -> Response {
+pub(crate) fn refusal(status: u16, headers: &[(&'static str, String)]) -> Response {
     let status = StatusCode::from_u16(status).expect("a fault's status is one");
     let mut response = error(status, "FAULT", "injected");
     for (name, value) in headers {
@@ -69,6 +70,6 @@ pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     response
 }
 
-pub(super) fn header(value: &str) -> HeaderValue {
+pub(crate) fn header(value: &str) -> HeaderValue {
     value.parse().expect("fit for a header")
 }

@@ -1,4 +1,5 @@
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,9 +13,14 @@ use crate::payload::Content;
 
 const CHUNK: usize = 64 << 10;
 
-/// A body, as far as the fault lets it, and the length it states.
-pub(crate) fn body(content: &Content, fault: Option<&Fault>, served: Arc<AtomicU64>) -> (Body, Option<u64>) {
-    let whole = content.size();
+/// A part of some content as a body, as far as the fault lets it, and the length it states.
+pub(crate) fn body(
+    content: &Content,
+    part: Range<u64>,
+    fault: Option<&Fault>,
+    served: Arc<AtomicU64>,
+) -> (Body, Option<u64>) {
+    let whole = part.end - part.start;
     let (limit, end) = match fault {
         Some(Fault::CutAfter(limit)) => (*limit, End::Cut),
         Some(Fault::EndAfter(limit)) => (*limit, End::Clean),
@@ -28,9 +34,12 @@ pub(crate) fn body(content: &Content, fault: Option<&Fault>, served: Arc<AtomicU
         _ => None,
     };
 
-    let source = content.open().expect("the content is there").take(limit);
+    let mut source = content.open().expect("the content is there");
     let (sender, receiver) = mpsc::channel(2);
-    tokio::task::spawn_blocking(move || send(source, corrupt, end, &sender));
+    tokio::task::spawn_blocking(move || {
+        io::copy(&mut source.by_ref().take(part.start), &mut io::sink()).expect("the content can be read");
+        send(source.take(limit.min(whole)), corrupt, end, &sender);
+    });
     let receive = |mut receiver: mpsc::Receiver<io::Result<Bytes>>| async {
         let chunk = receiver.recv().await?;
         if chunk.is_err() {

@@ -7,18 +7,24 @@ use live_iso::{Artifact, Customization, PlanError};
 use super::Iso;
 
 /// Writes the files that a host boots over the network with, under the names they have in the ISO.
-pub(super) fn extract_pxe(iso: &Iso<'_>, wishes: &Customization, directory: &Path) -> anyhow::Result<()> {
+pub(super) fn extract_pxe(
+    iso: &Iso<'_>,
+    wishes: Customization,
+    nmstate: Option<&[u8]>,
+    directory: &Path,
+) -> anyhow::Result<()> {
+    let wishes = Customization { nmstate_len: nmstate.map(|archive| archive.len() as u64), ..wishes };
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let pristine = Customization::default();
     for (artifact, name, customization) in [
         (Artifact::Kernel, "vmlinuz", &pristine),
-        (Artifact::Initrd, "initrd.img", wishes),
+        (Artifact::Initrd, "initrd.img", &wishes),
         (Artifact::Rootfs, "rootfs.img", &pristine),
-        (Artifact::InitrdAddrSize, "initrd.addrsize", wishes),
+        (Artifact::InitrdAddrSize, "initrd.addrsize", &wishes),
         (Artifact::InsFile, "generic.ins", &pristine),
     ] {
         match iso.layout.plan(artifact, customization) {
-            Ok(plan) => iso.write(&plan, &[], &directory.join(name))?,
+            Ok(plan) => iso.write(&plan, nmstate.unwrap_or_default(), &directory.join(name))?,
             // Only s390x has all of them.
             Err(PlanError::NoSuchArtifact { .. }) => {}
             Err(error) => {

@@ -17,18 +17,20 @@ pub(super) fn rootfs_url_argument() -> Arg {
         .help("where a host that has booted the minimal ISO fetches its root file system (images/pxeboot/rootfs.img)")
 }
 
+pub(super) fn rootfs_url(matches: &ArgMatches) -> &RootfsUrl {
+    required(matches, ROOTFS_URL)
+}
+
 /// Writes the ISO without its root file system, customised.
 pub(super) fn minimal(
     iso: &Iso<'_>,
-    matches: &ArgMatches,
+    rootfs_url: &RootfsUrl,
     wishes: &Customization,
+    nmstate: Option<&[u8]>,
     out: &Path,
 ) -> anyhow::Result<()> {
-    let plan = iso.layout.minimal(required::<RootfsUrl>(matches, ROOTFS_URL), None);
+    let plan = iso.layout.minimal(rootfs_url, nmstate.map(|archive| archive.len() as u64));
     let plan = plan.and_then(|minimal| minimal.plan(wishes));
-    iso.write(
-        &plan.with_context(|| format!("cannot make a minimal image of {}", iso.path.display()))?,
-        &[],
-        out,
-    )
+    let plan = plan.with_context(|| format!("cannot make a minimal image of {}", iso.path.display()))?;
+    iso.write(&plan, nmstate.unwrap_or_default(), out)
 }

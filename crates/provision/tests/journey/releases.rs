@@ -1,13 +1,13 @@
 //! From a registry that gives out tokens to images in the data directory, and what happens when something is wrong.
 
-mod site;
-
 use coreos_names::{Arch, ImageKind};
 use image_store::{ImageState, Lookup};
-use site::{Site, content};
+
 use test_support::fixtures::OS_BUILD;
 use test_support::payload::{Compression, Content, Flaw, MediaTypes, Release, ReleaseBuilder};
 use test_support::registry::Fault;
+
+use crate::site::{Site, content};
 
 fn release(version: &str) -> ReleaseBuilder {
     release_without_iso(version).iso(Arch::X86_64, content(Arch::X86_64))

@@ -1,5 +1,6 @@
-//! A registry and a data directory, and a provisioner between them.
+//! A registry, a web server and a data directory, and a provisioner between them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +8,14 @@ use std::time::Duration;
 use coreos_names::{Arch, ImageKind};
 use image_store::{Catalog, ImageState, ImageStore, Lease, Limits, Lookup};
 use oci_registry::{Config, PullSecret, Registry, Retry};
-use provision::{Provisioner, RetryPolicy};
+use provision::origin::{self, Origin};
+use provision::{Provisioner, RetryPolicy, os_images};
 use release_payload::release_images;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::fixtures::live_iso;
 use test_support::install_crypto_provider;
+use test_support::origin::OriginServer;
 use test_support::payload::{Content, Release, ReleaseBuilder};
 use test_support::registry::TokenRegistry;
 use tokio::task::JoinHandle;
@@ -29,6 +32,7 @@ pub(crate) fn content(arch: Arch) -> Content {
 
 pub(crate) struct Site {
     pub(crate) registry: TokenRegistry,
+    pub(crate) origin: OriginServer,
     cdn: Option<String>,
     data: TempDir,
 }
@@ -38,7 +42,8 @@ impl Site {
         install_crypto_provider();
         let registry = TokenRegistry::builder().user("puller", "secret").cdn().start().await;
         let cdn = Some(registry.cdn_address().to_owned());
-        Self { registry, cdn, data: TempDir::new().unwrap() }
+        let origin = OriginServer::start().await;
+        Self { registry, origin, cdn, data: TempDir::new().unwrap() }
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -86,8 +91,13 @@ impl Site {
 
     /// Waits until no file is on its way. A thread that writes hears of the end when it next asks for bytes.
     pub(crate) async fn until_nothing_is_unfinished(&self) {
+        self.until(|site| site.unfinished().is_empty()).await;
+    }
+
+    /// Waits until something is so on disk.
+    pub(crate) async fn until(&self, condition: impl Fn(&Self) -> bool) {
         let waiting = async {
-            while !self.unfinished().is_empty() {
+            while !condition(self) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -100,8 +110,39 @@ impl Site {
         self.provision_with(&format!(r#"{{"auths": {{{}}}}}"#, self.pull_secret_entry()), releases)
     }
 
+    /// Provisions entries of OS_IMAGES and releases.
+    pub(crate) fn provision_os_images(
+        &self,
+        os_images: &[Value],
+        releases: &[(&str, &str, &str, &str)],
+    ) -> Run {
+        let pull_secret = format!(r#"{{"auths": {{{}}}}}"#, self.pull_secret_entry());
+        self.provision_all(os_images, &pull_secret, releases, || {})
+    }
+
+    /// Provisions entries of OS_IMAGES after something was done to the open data directory.
+    pub(crate) fn provision_prepared(&self, os_images: &[Value], prepare: impl FnOnce()) -> Run {
+        self.provision_all(os_images, "{\"auths\": {}}", &[], prepare)
+    }
+
     /// The same with another pull secret.
     pub(crate) fn provision_with(&self, pull_secret: &str, releases: &[(&str, &str, &str, &str)]) -> Run {
+        self.provision_all(&[], pull_secret, releases, || {})
+    }
+
+    fn provision_all(
+        &self,
+        os_images: &[Value],
+        pull_secret: &str,
+        releases: &[(&str, &str, &str, &str)],
+        prepare: impl FnOnce(),
+    ) -> Run {
+        let os_images = match os_images {
+            [] => Vec::new(),
+            entries => os_images::parse(&json!(entries).to_string()).unwrap(),
+        };
+        let moment = RetryPolicy { shortest: Duration::from_millis(1), longest: Duration::from_millis(10) };
+        let origin = origin::Config { tries: 2, retry: moment, max_size: u64::MAX, ..Default::default() };
         let registries = releases.iter().map(|release| release.3.split_once('/').unwrap().0);
         let config = Config {
             credentials: PullSecret::parse(pull_secret).unwrap(),
@@ -119,17 +160,20 @@ impl Site {
         let catalog = Arc::new(Catalog::default());
         let provisioner = Arc::new(Provisioner::new(
             Registry::new(config).unwrap(),
+            Origin::new(origin).unwrap(),
             ImageStore::open(self.data.path(), Limits::default()).unwrap(),
             Arc::clone(&catalog),
             RetryPolicy { shortest: Duration::from_millis(50), longest: Duration::from_millis(200) },
             2,
         ));
-        let mut provisioning = provisioner.announce(releases);
+        prepare();
+        let mut provisioning = provisioner.announce(os_images, releases);
+        let download_names = provisioning.download_names();
         let task = tokio::spawn(async move {
             provisioning.serve_known().await;
             provisioning.run().await;
         });
-        Run { catalog, task }
+        Run { catalog, download_names, task }
     }
 }
 
@@ -144,6 +188,7 @@ fn files(directory: &Path) -> Vec<String> {
 /// A provisioner at work.
 pub(crate) struct Run {
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) download_names: BTreeSet<String>,
     task: JoinHandle<()>,
 }
 

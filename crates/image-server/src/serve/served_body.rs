@@ -1,0 +1,70 @@
+//! A body whose connection is in use until it is dropped.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::body::{Body, Bytes, HttpBody};
+use http_body::{Frame, SizeHint};
+
+use super::activity::Serving;
+use super::streams::Stream;
+
+/// As much of a stream as its client must take at a time to be seen taking anything: a frame of HTTP/2.
+const PIECE: usize = 16 * 1024;
+
+pub(super) struct ServedBody {
+    body: Body,
+    /// What was taken out of the body and not handed on yet. Only streams are cut into pieces.
+    rest: Bytes,
+    stream: Option<Arc<Stream>>,
+    _serving: Serving,
+}
+
+impl ServedBody {
+    /// Made by the task that the response is sent from.
+    pub(super) fn new(body: Body, serving: Serving) -> Self {
+        Self { body, rest: Bytes::new(), stream: Stream::current(), _serving: serving }
+    }
+}
+
+impl HttpBody for ServedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Self { body, rest, stream, .. } = &mut *self;
+        let Some(stream) = stream else {
+            return Pin::new(body).poll_frame(context);
+        };
+        stream.asked();
+        if rest.is_empty() {
+            match ready!(Pin::new(body).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => *rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        stream.gave();
+        Poll::Ready(Some(Ok(Frame::data(rest.split_to(rest.len().min(PIECE))))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.body.size_hint();
+        let rest = self.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
+    }
+}

@@ -1,0 +1,190 @@
+//! One request, wherever it leads.
+
+use oci_registry::RedactedUrl;
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Response};
+use url::Url;
+
+use super::config::{Config, QueryParams};
+use super::{Error, OriginUrl};
+
+/// HTTP with an admin's additions to requests, which leave the server they are meant for under no circumstances.
+pub(super) struct Transport {
+    client: Client,
+    headers: HeaderMap,
+    query_params: QueryParams,
+}
+
+/// Where a download goes on, and which bytes it must go on with.
+pub(super) struct Resume<'a> {
+    pub(super) offset: u64,
+    pub(super) validator: &'a HeaderValue,
+}
+
+/// The head of an answer, its body still to come.
+pub(super) struct Reply {
+    pub(super) response: Response,
+    /// Who answered.
+    pub(super) url: RedactedUrl,
+}
+
+impl Transport {
+    const MAX_REDIRECTS: usize = 10;
+
+    pub(super) fn new(config: Config) -> Result<Self, Error> {
+        let mut builder = Client::builder()
+            .user_agent(config.user_agent)
+            .connect_timeout(config.connect_timeout)
+            .read_timeout(config.read_timeout)
+            // Followed here: reqwest would take the admin's headers along to anybody.
+            .redirect(Policy::none())
+            .no_gzip()
+            // Gives one large body nothing but a second flow control.
+            .http1_only();
+        if let Some(pem) = &config.trusted_ca_pem {
+            let certificates =
+                Certificate::from_pem_bundle(pem).map_err(|error| Error::TrustedCa(Some(error)))?;
+            if certificates.is_empty() {
+                return Err(Error::TrustedCa(None));
+            }
+            builder = builder.tls_certs_merge(certificates);
+        } else if config.insecure_skip_verify {
+            builder = builder.tls_danger_accept_invalid_certs(true);
+        }
+        Ok(Self {
+            client: builder.build().map_err(Error::Client)?,
+            headers: config.headers.into_map(),
+            query_params: config.query_params,
+        })
+    }
+
+    /// Asks for a file, or for the rest of it.
+    pub(super) async fn get(&self, origin: &OriginUrl, resume: Option<&Resume<'_>>) -> Result<Reply, Error> {
+        let origin = origin.as_url();
+        let mut url = origin.clone();
+        // Whoever redirects decides what the query of the next URL is.
+        self.query_params.add_to(&mut url);
+        for _ in 0..=Self::MAX_REDIRECTS {
+            let response = self.send(&url, is_trusted(origin, &url), resume).await?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(Reply { response, url: (&url).into() });
+            }
+            url = target(origin, &url, response.headers().get(LOCATION))?;
+            tracing::debug!(to = url.host_str(), "redirected");
+        }
+        Err(Error::TooManyRedirects { url: (&url).into(), limit: Self::MAX_REDIRECTS })
+    }
+
+    async fn send(&self, url: &Url, trusted: bool, resume: Option<&Resume<'_>>) -> Result<Response, Error> {
+        let mut request = self.client.get(url.clone());
+        if trusted {
+            // They replace the Authorization that reqwest makes of a user in the URL, as in the predecessor.
+            request = request.headers(self.headers.clone());
+        }
+        request = request.header(ACCEPT_ENCODING, "identity");
+        if let Some(Resume { offset, validator }) = resume {
+            request = request.header(RANGE, format!("bytes={offset}-")).header(IF_RANGE, *validator);
+        }
+        let failure =
+            |error: reqwest::Error| Error::Transport { url: url.into(), source: error.without_url() };
+        request.send().await.map_err(failure)
+    }
+}
+
+/// Whether what the admin adds to requests may be sent to `url`: to the server that `origin` names, or to the same one
+/// by way of TLS.
+fn is_trusted(origin: &Url, url: &Url) -> bool {
+    let upgraded = || {
+        let parts = |url: &Url| (url.scheme().to_owned(), url.port());
+        origin.host() == url.host()
+            && parts(origin) == ("http".to_owned(), None)
+            && parts(url) == ("https".to_owned(), None)
+    };
+    origin.origin() == url.origin() || upgraded()
+}
+
+fn target(origin: &Url, from: &Url, location: Option<&HeaderValue>) -> Result<Url, Error> {
+    let nowhere = || Error::BadRedirect { url: from.into() };
+    let location = location.and_then(|location| location.to_str().ok()).ok_or_else(nowhere)?;
+    let mut target = from.join(location).map_err(|_| nowhere())?;
+    match (from.scheme(), target.scheme()) {
+        (_, "https") | ("http", "http") => {}
+        ("https", "http") => return Err(Error::PlainHttp { from: from.into(), to: (&target).into() }),
+        _ => return Err(nowhere()),
+    }
+    // reqwest makes an Authorization of user and password. Those the admin gave stay with their server, those of a
+    // redirect count for nothing.
+    let (user, password) =
+        if is_trusted(origin, &target) { (origin.username(), origin.password()) } else { ("", None) };
+    target.set_username(user).and_then(|()| target.set_password(password)).map_err(|()| nowhere())?;
+    Ok(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use coreos_names::WithCauses;
+    use reqwest::header::HeaderValue;
+
+    use super::{Transport, is_trusted, target};
+    use crate::origin::{Config, Error};
+
+    #[test]
+    fn only_the_server_that_the_url_names_is_trusted() {
+        for (origin, url, expected) in [
+            ("https://a.lab/x", "https://a.lab/y?z", true),
+            ("https://a.lab/x", "https://a.lab:443/y", true),
+            ("https://a.lab/x", "https://a.lab:8443/x", false),
+            ("https://a.lab/x", "https://b.a.lab/x", false),
+            ("https://a.lab/x", "http://a.lab/x", false),
+            ("http://a.lab/x", "https://a.lab/x", true),
+            ("http://a.lab:8080/x", "https://a.lab/x", false),
+            ("http://a.lab/x", "https://a.lab:8443/x", false),
+            ("http://a.lab/x", "https://b.lab/x", false),
+        ] {
+            assert_eq!(
+                is_trusted(&origin.parse().unwrap(), &url.parse().unwrap()),
+                expected,
+                "{origin} {url}"
+            );
+        }
+    }
+
+    #[test]
+    fn redirects_lead_to_https_or_stay_with_http_and_bring_no_credentials() {
+        let to = |from: &str, location: &'static str| {
+            let from = from.parse().unwrap();
+            target(&from, &from, Some(&HeaderValue::from_static(location)))
+        };
+        let lands = |from, location| to(from, location).unwrap().to_string();
+        assert_eq!(lands("https://u:p@a.lab/x?q=1", "/y"), "https://u:p@a.lab/y");
+        assert_eq!(lands("https://u:p@a.lab/x", "https://b.lab/y?s=1"), "https://b.lab/y?s=1");
+        assert_eq!(lands("https://a.lab/x", "https://v:w@b.lab/y"), "https://b.lab/y");
+        assert_eq!(lands("http://u:p@a.lab/x", "http://a.lab:81/y"), "http://a.lab:81/y");
+
+        let refused = |from, location| WithCauses(&to(from, location).unwrap_err()).to_string();
+        assert_eq!(
+            refused("https://u:p@a.lab/x?q=1", "http://v:w@a.lab/y?s=1"),
+            "https://a.lab/x sends on to http://a.lab/y, which is not encrypted"
+        );
+        for location in ["ftp://a.lab/x", "file:///etc/passwd", "https://", "mailto:a"] {
+            assert_eq!(
+                refused("https://a.lab/x", location),
+                "https://a.lab/x redirects to nowhere",
+                "{location}"
+            );
+        }
+        let nowhere = target(&"http://a/".parse().unwrap(), &"http://a/".parse().unwrap(), None);
+        assert!(matches!(nowhere, Err(Error::BadRedirect { .. })));
+    }
+
+    #[test]
+    fn a_ca_bundle_without_certificates_is_refused() {
+        test_support::install_crypto_provider();
+        for pem in ["", "text", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            let config = Config { trusted_ca_pem: Some(pem.into()), ..Config::default() };
+            let error = Transport::new(config).err();
+            assert!(matches!(error, Some(Error::TrustedCa(_) | Error::Client(_))), "{pem:?}: {error:?}");
+        }
+    }
+}
