@@ -103,7 +103,7 @@ impl ImageReport {
     }
 
     /// Which image it is or will be, as far as that is known.
-    fn key(&self) -> Option<ImageKey> {
+    pub fn key(&self) -> Option<ImageKey> {
         if let Some(lease) = self.lease() {
             return Some(lease.key().clone());
         }
@@ -228,9 +228,13 @@ impl Catalog {
 
     /// Every image that the entries want, and the highest OpenShift version of those that share it.
     ///
-    /// `None` as long as nobody can say: an entry was not tried yet, or it is not known which image it will be.
+    /// `None` as long as nobody can say: an entry was not tried yet, or it is not known which image it will be, or there
+    /// are no entries and nobody has said that there will be none ([`Catalog::settle`]).
     pub fn wanted(&self) -> Option<BTreeMap<ImageKey, OpenshiftVersion>> {
         let state = self.read();
+        if state.entries.is_empty() && !state.settled {
+            return None;
+        }
         let mut wanted = BTreeMap::new();
         for Entry { report, attempted } in state.entries.values() {
             if matches!(report.state, ImageState::Unsupported { .. }) {

@@ -79,15 +79,10 @@ impl ImageStore {
     /// The first time, `nmstatectl` is taken out of the image's root file system, which takes about a second; later, and
     /// after a restart, the archive is there. Fails with [`Error::Nmstate`] for images that have none.
     pub fn prepare_nmstate(&self, lease: &Lease) -> Result<(), Error> {
-        if lease.nmstate().is_some() {
-            return Ok(());
+        if !self.0.attach_nmstate(lease)? {
+            let path = self.0.nmstate_path(lease.sha256());
+            lease.set_nmstate(self.0.make_nmstate(lease, &path)?);
         }
-        let path = self.0.nmstate_path(lease.sha256());
-        let archive = match NmstateArchive::open(&path)? {
-            Some(archive) => archive,
-            None => self.0.make_nmstate(lease, &path)?,
-        };
-        lease.set_nmstate(archive);
         Ok(())
     }
 }
@@ -95,6 +90,16 @@ impl ImageStore {
 impl Inner {
     fn nmstate_path(&self, iso: Sha256) -> PathBuf {
         self.nmstate_dir().join(format!("{iso}-{NMSTATE_ARCHIVE_VERSION}.{ARCHIVE}"))
+    }
+
+    /// Gives an image the archive that was made of it before. Returns whether it has one now.
+    pub(crate) fn attach_nmstate(&self, lease: &Lease) -> Result<bool, Error> {
+        if lease.nmstate().is_none()
+            && let Some(archive) = NmstateArchive::open(&self.nmstate_path(lease.sha256()))?
+        {
+            lease.set_nmstate(archive);
+        }
+        Ok(lease.nmstate().is_some())
     }
 
     fn make_nmstate(self: &Arc<Self>, lease: &Lease, path: &Path) -> Result<NmstateArchive, Error> {

@@ -34,6 +34,17 @@ pub struct Wanted {
 }
 
 impl ImageStore {
+    /// Every image that the index knows and nobody has touched, but for those that nobody has wanted for `after`. What
+    /// is wanted is among them: it is for the time before anybody can say so.
+    pub fn known(&self, after: Duration) -> Result<Vec<Found>, Error> {
+        let mut records = ImageRecord::all(&self.0)?;
+        records.retain(|record| {
+            !record.is_due(after)
+                && record.path(&self.0).metadata().is_ok_and(|metadata| record.describes(&metadata))
+        });
+        Ok(records.iter().filter_map(|record| self.0.found(record)).collect())
+    }
+
     /// Notes which images are wanted and for how long the others were not. Returns those of the latter for which that is
     /// less than `after`: they are still to be served. Should be called once an hour.
     ///
@@ -53,15 +64,7 @@ impl ImageStore {
                 record.write(&self.0)?;
             }
             if record.unwanted.is_some() && !record.is_due(after) {
-                match self.0.open_recorded(&record) {
-                    Ok(Some(lease)) => {
-                        served.push(Found { lease, openshift_version: record.openshift_version });
-                    }
-                    Ok(None) => {}
-                    Err(error) => {
-                        tracing::warn!(image.key = %record.key, error = %WithCauses(&error), "cannot serve a retired image");
-                    }
-                }
+                served.extend(self.0.found(&record));
             }
         }
         Ok(served)
@@ -91,6 +94,18 @@ impl ImageStore {
 }
 
 impl Inner {
+    /// The image of a record, if it can be served, with what was made of it before.
+    fn found(&self, record: &ImageRecord) -> Option<Found> {
+        let lease = self.open_recorded(record).unwrap_or_else(|error| {
+            tracing::warn!(image.key = %record.key, error = %WithCauses(&error), "cannot serve an image that nobody wants");
+            None
+        })?;
+        if let Err(error) = self.attach_nmstate(&lease) {
+            tracing::warn!(image.key = %record.key, error = %WithCauses(&error), "cannot read the nmstate archive");
+        }
+        Some(Found { lease, openshift_version: record.openshift_version.clone() })
+    }
+
     /// Removes an image of ours, and in any case its record. Returns whether there was one to remove.
     fn remove(&self, record: &ImageRecord) -> Result<bool, Error> {
         let path = record.path(self);

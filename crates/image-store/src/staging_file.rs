@@ -165,3 +165,35 @@ fn leads_to(path: &Path, file: &File) -> Result<bool, Error> {
         Err(error) => Err(Error::io("read", path)(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_published_or_replaced_meanwhile_is_not_taken_for_the_one_of_that_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.part");
+        let opened = File::create(&path).unwrap();
+        assert!(leads_to(&path, &opened).unwrap());
+        let published = directory.path().join("published");
+        std::fs::rename(&path, &published).unwrap();
+        assert!(!leads_to(&path, &opened).unwrap());
+        let successor = File::create(&path).unwrap();
+        assert!(!leads_to(&path, &opened).unwrap());
+        assert!(leads_to(&path, &successor).unwrap());
+    }
+
+    #[test]
+    fn a_file_has_one_owner_until_it_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.part");
+        let mut first = StagingFile::open(&path).unwrap().expect("it is free");
+        assert!(StagingFile::open(&path).unwrap().is_none());
+        assert!(!remove_if_abandoned(&path).unwrap());
+        first.keep();
+        drop(first);
+        drop(StagingFile::open(&path).unwrap().expect("it is free again"));
+        assert!(!path.exists());
+    }
+}

@@ -220,7 +220,10 @@ fn a_retired_image_answers_to_its_build_alone() {
 fn what_is_wanted_is_known_once_every_entry_was_tried_and_has_a_build() {
     let directory = TempDir::new().unwrap();
     let catalog = Catalog::default();
-    assert_eq!(catalog.wanted(), Some([].into()));
+    assert_eq!(catalog.wanted(), None, "nobody has added anything yet");
+    let nothing = Catalog::default();
+    nothing.settle();
+    assert_eq!(nothing.wanted(), Some([].into()));
     let ready = catalog.add(wanted("4.18", "4.18.52", Some(Arch::X86_64)));
     let image = lease(&directory, "418.94.1-0");
     catalog.set_state(ready, ImageState::Ready(image.clone()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coreos_names::{Arch, ImageKind};
+use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
 use image_store::{EntryId, Expected, ImageKey, ImageState, Lease};
 use release_payload::{LiveIso, Payload};
 
@@ -139,6 +139,21 @@ impl Provisioner {
         let _permit = self.searches.acquire().await;
         let key = key.clone();
         self.blocking(move |store| store.find(&key, expected)).await
+    }
+
+    /// Prepares the archive of nmstatectl, if the OpenShift version of the image wants it in minimal ISOs and initrds. An
+    /// image that cannot give it is served all the same; what cannot be served without it is refused.
+    pub(crate) async fn prepare_nmstate(&self, lease: &Lease, version: &OpenshiftVersion) {
+        if lease.key().kind != ImageKind::Full || !version.needs_nmstatectl() {
+            return;
+        }
+        let image = lease.clone();
+        if let Err(error) = self.blocking(move |store| store.prepare_nmstate(&image)).await {
+            tracing::error!(
+                image.key = %lease.key(), error = %WithCauses(&error),
+                "cannot prepare nmstatectl: minimal ISOs, and initrds with a network configuration, are refused"
+            );
+        }
     }
 
     /// Runs work on the store where blocking is allowed.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use coreos_names::{Sha256, WithCauses};
+use coreos_names::{OpenshiftVersion, Sha256, WithCauses};
 use image_store::{DesiredImage, EntryId, Expected, ImageKey, ImageState, Lease};
 use sha2::Digest as _;
 
@@ -22,6 +22,7 @@ pub(crate) struct DesiredOsImage {
     url: OriginUrl,
     expected: Expected,
     entries: Arc<[EntryId]>,
+    newest_openshift_version: OpenshiftVersion,
 }
 
 /// The entries of the configuration that want the same image.
@@ -47,7 +48,9 @@ impl DesiredOsImage {
         }
         let announce = |(key, Wishes { images, entries })| {
             let (url, expected) = choose(&key, &images)?;
-            Some(Self { provisioner: Arc::clone(provisioner), key, url, expected, entries: entries.into() })
+            let newest_openshift_version = images.into_iter().map(|image| image.openshift_version).max()?;
+            let (provisioner, entries) = (Arc::clone(provisioner), entries.into());
+            Some(Self { provisioner, key, url, expected, entries, newest_openshift_version })
         };
         by_key.into_iter().filter_map(announce).collect()
     }
@@ -69,14 +72,21 @@ impl DesiredOsImage {
 
     /// Brings the image in, trying until it succeeds.
     pub(crate) async fn provision(self) {
-        if self.entries.iter().all(|&entry| self.provisioner.catalog.lease(entry).is_some()) {
+        let served = |entry: &EntryId| self.provisioner.catalog.lease(*entry);
+        if self.entries.iter().all(|entry| served(entry).is_some()) {
+            if let Some(lease) = self.entries.first().and_then(served) {
+                self.provisioner.prepare_nmstate(&lease, &self.newest_openshift_version).await;
+            }
             return;
         }
         let retry = self.provisioner.retry;
         let mut waits = retry.waits();
         loop {
             match self.attempt().await {
-                Ok(lease) => return self.set_state(&ImageState::Ready(lease)),
+                Ok(lease) => {
+                    self.provisioner.prepare_nmstate(&lease, &self.newest_openshift_version).await;
+                    return self.set_state(&ImageState::Ready(lease));
+                }
                 Err(error) => {
                     let wait = retry.wait_after(&error, &mut waits);
                     tracing::error!(

@@ -119,6 +119,7 @@ impl Release {
             self.set_all(&ImageState::Unsupported { reason });
             return;
         }
+        self.prepare_nmstate().await;
         // A digest never means another image; a tag is asked again, in case it moved.
         if let Some(digest) = self.image.pullspec.digest()
             && self.is_complete(&digest.to_string())
@@ -129,6 +130,15 @@ impl Release {
         self.reconcile(payload.arches());
         if !self.is_complete(&payload.digest().to_string()) {
             self.bring_images(payload).await;
+        }
+    }
+
+    /// For the images that an earlier process brought in.
+    async fn prepare_nmstate(&self) {
+        for &entry in self.entries().values() {
+            if let Some(lease) = self.provisioner.catalog.lease(entry) {
+                self.provisioner.prepare_nmstate(&lease, &self.image.version).await;
+            }
         }
     }
 
@@ -178,8 +188,10 @@ impl Release {
         for (&arch, &entry) in self.entries() {
             let (provisioner, payload, record) =
                 (Arc::clone(&self.provisioner), Arc::clone(&payload), Arc::clone(&record));
+            let version = self.image.version.clone();
             images.spawn(async move {
                 let (lease, payload) = provisioner.bring_image(payload, arch, entry).await;
+                provisioner.prepare_nmstate(&lease, &version).await;
                 record.lock().await.add(&payload, &lease).await;
                 provisioner.catalog.set_state(entry, ImageState::Ready(lease));
             });

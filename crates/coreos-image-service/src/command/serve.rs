@@ -9,14 +9,14 @@ use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSour
 use image_store::{Catalog, ImageStore, Limits};
 use oci_registry::Registry;
 use provision::origin::Origin;
-use provision::{Provisioner, RetryPolicy};
+use provision::{Collector, Provisioner, RetryPolicy};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::settings::{InfraEnvs, InvalidSettings, ListenPort, Listeners, ServeSettings, TlsFiles};
+use crate::settings::{Images, InfraEnvs, InvalidSettings, ListenPort, Listeners, ServeSettings, TlsFiles};
 use crate::telemetry;
 
 /// assisted-service may have to ask a database and an object store, but a host waits meanwhile.
@@ -53,25 +53,33 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     let provisioner = Arc::new(Provisioner::new(
         registry,
         origin,
-        store,
+        store.clone(),
         Arc::clone(&catalog),
         RetryPolicy::default(),
         settings.concurrent_downloads.get().into(),
     ));
     let metrics = prometheus::Registry::new();
-    let server = Arc::new(ImageServer::new(catalog, infra_envs, metrics, started, settings.policy)?);
+    let server =
+        Arc::new(ImageServer::new(Arc::clone(&catalog), infra_envs, metrics, started, settings.policy)?);
     let listeners = Listener::open_all(settings.listeners).await?;
 
     // Before the first request is answered, so that none is told "unknown" or "not ready" without need.
-    let mut provisioning = provisioner.announce(settings.images.os_images, settings.images.releases);
+    let Images { os_images, releases } = settings.images;
+    let pullspecs = releases.iter().map(|release| release.pullspec.to_string()).collect();
+    let mut provisioning = provisioner.announce(os_images, releases);
     provisioning.serve_known().await;
-    let provisioning = tokio::spawn(provisioning.run());
+    let collector =
+        Collector::new(store, catalog, pullspecs, provisioning.download_names(), settings.retire_after);
+    collector.serve_known().await;
+    let mut inbound = JoinSet::new();
+    inbound.spawn(provisioning.run());
+    inbound.spawn(collector.run());
     let (stopping, stop) = watch::channel(false);
     let mut signals = Signals::new()?;
     tokio::spawn(async move {
         signals.received().await;
         tracing::info!("stopping: no new connections, running downloads go on; a second signal ends them");
-        provisioning.abort();
+        inbound.abort_all();
         stopping.send_replace(true);
         signals.received().await;
         std::process::exit(1);
