@@ -35,6 +35,11 @@ pub(crate) fn check(iso: &Vec<u8>) {
         kernel_arguments: layout.kernel_argument_areas().map(|_| arguments),
         ..Customization::default()
     };
+    if let Ok(minimal) = layout.minimal(&"http://a/b".parse().expect("a sound URL"), None)
+        && let Ok(plan) = minimal.plan(&customization)
+    {
+        assert_eq!(bytes(&plan, iso).len() as u64, minimal.size());
+    }
     let Ok(plan) = layout.plan(Artifact::FullIso, &customization) else { return };
     let customised = bytes(&plan, iso);
     assert_eq!(customised.len(), iso.len());

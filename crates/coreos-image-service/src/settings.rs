@@ -2,6 +2,9 @@
 //!
 //! [`table`] lists every setting once; flags, help and the README's table are made from or tested against it.
 
+mod images;
+mod infra_envs;
+mod listeners;
 mod merged;
 pub(crate) mod registry;
 mod serve;
@@ -9,8 +12,10 @@ pub(crate) mod table;
 
 use coreos_names::WithCauses;
 
+pub(crate) use infra_envs::InfraEnvs;
+pub(crate) use listeners::{ListenPort, Listeners, TlsFiles};
 pub(crate) use merged::Merged;
-pub(crate) use serve::{InfraEnvs, ServeSettings};
+pub(crate) use serve::ServeSettings;
 
 /// The settings cannot be used. Every problem is named.
 #[derive(Debug, thiserror::Error)]

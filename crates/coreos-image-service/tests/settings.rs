@@ -27,6 +27,7 @@ fn every_problem_is_listed_at_once() {
         ("LISTEN_ADDRESS", "localhost"),
         ("LOGLEVEL", "loud"),
         ("DOWNLOAD_CONCURRENCY", "0"),
+        ("IMAGE_SERVICE_BASE_URL", "images.example.com:8080"),
         ("INSECURE_REGISTRIES", "good.example.com:5000, https://bad"),
         ("REGISTRY_TRUSTED_CA_FILE", "/nowhere/ca.pem"),
         ("PULL_SECRET", r#"{"auths": {"#),
@@ -37,6 +38,7 @@ fn every_problem_is_listed_at_once() {
         "LISTEN_ADDRESS=localhost: expected an IPv4 or IPv6 address",
         "LOGLEVEL=loud: expected panic, fatal",
         "DOWNLOAD_CONCURRENCY=0: ",
+        "IMAGE_SERVICE_BASE_URL: the base URL of this service cannot be used: it begins with neither http://",
         "INSECURE_REGISTRIES: ",
         "REGISTRY_TRUSTED_CA_FILE=/nowhere/ca.pem: cannot be read",
         "PULL_SECRET: the pull secret is not JSON",
@@ -50,9 +52,52 @@ fn every_problem_is_listed_at_once() {
 }
 
 #[test]
+fn every_problem_with_os_images_and_listeners_is_listed_at_once() {
+    let text = refusal(&[
+        ("DATA_DIR", "/tmp"),
+        ("INFRA_ENV_DIR", "/tmp"),
+        (
+            "OS_IMAGES",
+            r#"[{"openshift_version": "4.18", "cpu_architecture": "vax", "url": "ftp://x/y.iso"}]"#,
+        ),
+        ("OS_IMAGES_REQUEST_HEADERS", r#"{"a b": "the-secret"}"#),
+        ("OS_IMAGES_REQUEST_QUERY_PARAMS", r#"["the-secret"]"#),
+        ("OS_IMAGE_DOWNLOAD_TRUSTED_CA_FILE", "/nowhere/os.pem"),
+        ("INSECURE_SKIP_VERIFY", "perhaps"),
+        ("HTTP_LISTEN_PORT", "66000"),
+        ("HTTPS_CERT_FILE", "/nowhere/tls.crt"),
+        ("TLS_MIN_VERSION", "1.2"),
+        ("TLS_CIPHER_SUITES", "NULL"),
+        ("MAX_CONCURRENT_REQUESTS", "0"),
+        ("RETIRE_AFTER", "tomorrow"),
+        ("DATA_DIR_MAX_BYTES", "much"),
+        ("POPULATE", "on-demand"),
+    ]);
+    for expected in [
+        "OS_IMAGES: entry 0: ",
+        "OS_IMAGES_REQUEST_HEADERS: ",
+        "OS_IMAGES_REQUEST_QUERY_PARAMS: ",
+        "OS_IMAGE_DOWNLOAD_TRUSTED_CA_FILE=/nowhere/os.pem: cannot be read",
+        "INSECURE_SKIP_VERIFY=perhaps: expected true or false",
+        "HTTP_LISTEN_PORT=66000: expected a port",
+        "HTTPS_CERT_FILE is given, but HTTPS_KEY_FILE is not",
+        "TLS_MIN_VERSION=1.2: expected VersionTLS10",
+        "TLS_CIPHER_SUITES=NULL: expected a list",
+        "MAX_CONCURRENT_REQUESTS=0: ",
+        "RETIRE_AFTER=tomorrow: expected a span of time",
+        "DATA_DIR_MAX_BYTES=much: ",
+        "POPULATE=on-demand: expected eager",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+    }
+    assert!(!text.contains("the-secret"), "{text}");
+}
+
+#[test]
 fn nothing_to_serve_names_what_is_needed() {
     let text = refusal(&[("DATA_DIR", "/tmp"), ("INFRA_ENV_DIR", "/tmp")]);
     assert!(text.contains("nothing to serve: give RELEASE_IMAGES together with PULL_SECRET"), "{text}");
+    assert!(text.contains("or OS_IMAGES"), "{text}");
 }
 
 #[test]

@@ -29,6 +29,13 @@ impl OpenshiftVersion {
         self.version.minor
     }
 
+    /// Whether hosts of this version configure their network with nmstatectl, which their initramfs lacks and an image
+    /// has to bring along: from 4.18.0-ec.0 on.
+    pub fn needs_nmstatectl(&self) -> bool {
+        let first = Prerelease::new("ec.0").map(|pre| Version { pre, ..Version::new(4, 18, 0) });
+        first.is_ok_and(|first| self.version >= first)
+    }
+
     /// Whether releases of this minor stream carry the live ISO in their payload.
     pub fn payload_has_iso(&self) -> bool {
         (self.major(), self.minor()) >= Self::FIRST_WITH_ISO
@@ -135,6 +142,20 @@ mod tests {
     fn versions_order_by_age() {
         let ordered = ["4.9", "4.18.0-ec.1", "4.18.0-rc.2", "4.18", "4.18.0", "4.18.9", "4.18.52", "5.0"];
         assert!(ordered.map(version).is_sorted());
+    }
+
+    #[test]
+    fn nmstatectl_is_needed_from_the_first_candidate_of_4_18_on() {
+        let needed =
+            ["4.18", "4.18-multi", "4.18.0-ec.0", "4.18.0-ec.1", "4.18.0-rc.1", "4.18.0", "4.18.52", "5.0"];
+        for text in needed {
+            assert!(version(text).needs_nmstatectl(), "{text}");
+        }
+        for text in
+            ["4.9", "4.17", "4.17-multi", "4.17.99", "4.17.0-rc.9", "4.18.0-0.nightly-2024-10-01-000000"]
+        {
+            assert!(!version(text).needs_nmstatectl(), "{text}");
+        }
     }
 
     #[test]

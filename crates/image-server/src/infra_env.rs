@@ -1,18 +1,21 @@
 //! What an infra-env has to say about its ISO, whoever keeps it.
 //!
 //! One trait, two sources: assisted-service over REST and a directory. They know nothing of requests or images: they
-//! get an id and the client's credentials and give back an Ignition config and kernel arguments.
+//! get an id, the client's credentials and a purpose, and give back what is to be embedded.
 
 mod assisted_service;
 mod credentials;
 mod directory;
 mod kernel_arguments;
+mod purpose;
+mod reusing;
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -24,15 +27,33 @@ pub use assisted_service::{AssistedService, InvalidAssistedService};
 pub use credentials::{Credentials, SecretHeader};
 pub use directory::InfraEnvDirectory;
 pub use kernel_arguments::InvalidKernelArguments;
+pub use purpose::Purpose;
+pub use reusing::Reusing;
 
 /// The largest Ignition config that is read from a source. Compressed it must fit into 256 KiB, so this is generous.
 const MAX_IGNITION: u64 = 8 * 1024 * 1024;
 
+/// The largest ramdisk that is read from a source. A minimal ISO has room for 1 MiB; an initrd has no such bound.
+const MAX_RAMDISK: u64 = 16 * 1024 * 1024;
+
 /// Where infra-envs are kept.
 #[async_trait]
 pub trait InfraEnvSource: fmt::Debug + Send + Sync + 'static {
-    /// Asks for everything that a discovery ISO of this infra-env is customised with.
-    async fn infra_env(&self, id: InfraEnvId, credentials: &Credentials) -> Result<InfraEnv, InfraEnvError>;
+    /// Asks for everything that this infra-env wants embedded for this purpose, and for nothing else.
+    async fn infra_env(
+        &self,
+        id: InfraEnvId,
+        purpose: Purpose,
+        credentials: &Credentials,
+    ) -> Result<InfraEnv, InfraEnvError>;
+}
+
+/// Asks for what the purpose has a place for.
+async fn only_if<T>(
+    wanted: bool,
+    asking: impl Future<Output = Result<Option<T>, InfraEnvError>>,
+) -> Result<Option<T>, InfraEnvError> {
+    if wanted { asking.await } else { Ok(None) }
 }
 
 /// The name of an infra-env: a UUID, so that it is safe in paths, URLs and headers.
@@ -60,8 +81,8 @@ impl FromStr for InfraEnvId {
     }
 }
 
-/// What a discovery ISO is customised with.
-#[derive(Clone, Debug)]
+/// What an image is customised with. All of it may be secret, so [`fmt::Debug`] shows only sizes.
+#[derive(Clone)]
 pub struct InfraEnv {
     /// The Ignition config.
     pub ignition: Bytes,
@@ -69,16 +90,42 @@ pub struct InfraEnv {
     pub last_modified: Option<SystemTime>,
     /// Kernel arguments to append; `None` leaves the image's own untouched.
     pub kernel_arguments: Option<Vec<String>>,
+    /// An archive with the static network configuration of the hosts; never empty.
+    pub ramdisk: Option<Bytes>,
+}
+
+impl fmt::Debug for InfraEnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InfraEnv")
+            .field("ignition_bytes", &self.ignition.len())
+            .field("last_modified", &self.last_modified)
+            .field("kernel_arguments", &self.kernel_arguments.as_ref().map(Vec::len))
+            .field("ramdisk_bytes", &self.ramdisk.as_ref().map(Bytes::len))
+            .finish()
+    }
+}
+
+/// Something that a source is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The Ignition config.
+    Ignition,
+    /// The network configuration.
+    Ramdisk,
+    /// The kernel arguments, or what holds them.
+    KernelArguments,
 }
 
 /// Why an infra-env cannot be had. The messages are for the log: some name places inside the installation. Those
 /// about what is too large or cannot be applied name none, and the client is told them.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InfraEnvError {
     /// The source refuses this client or knows no such infra-env.
     #[error("the source of infra-envs refused with {status}")]
     Refused {
+        /// What was asked for.
+        part: Part,
         /// The status, 4xx, which is the client's to know.
         status: StatusCode,
     },
@@ -96,7 +143,7 @@ pub enum InfraEnvError {
         /// What was asked for.
         what: &'static str,
         /// What is wrong with it.
-        source: Box<dyn Error + Send + Sync>,
+        source: Arc<dyn Error + Send + Sync>,
     },
     /// There was no connection, or it broke.
     #[error("the source of infra-envs cannot be asked for the {what}")]
@@ -104,7 +151,7 @@ pub enum InfraEnvError {
         /// What was asked for.
         what: &'static str,
         /// Why not.
-        source: Box<dyn Error + Send + Sync>,
+        source: Arc<dyn Error + Send + Sync>,
     },
     /// The source did not answer in time.
     #[error("the source of infra-envs did not answer in time for the {what}")]
@@ -118,7 +165,7 @@ pub enum InfraEnvError {
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// A part of the infra-env is beyond any sense.
     #[error("more than {max} bytes of {what} are not accepted")]
@@ -149,7 +196,25 @@ impl From<serde_json::Error> for UnexpectedJson {
 
 #[cfg(test)]
 mod tests {
-    use super::InfraEnvId;
+    use bytes::Bytes;
+
+    use super::{InfraEnv, InfraEnvId};
+
+    #[test]
+    fn nothing_of_an_infra_env_is_printable() {
+        let secret = Bytes::from_static(b"hunter2");
+        let infra_env = InfraEnv {
+            ignition: secret.clone(),
+            last_modified: None,
+            kernel_arguments: Some(vec!["password=hunter2".to_owned()]),
+            ramdisk: Some(secret.clone()),
+        };
+        let printed = format!("{infra_env:?}");
+        assert!(
+            !printed.contains("hunter2") && !printed.contains(&format!("{:?}", &secret[..])),
+            "{printed}"
+        );
+    }
 
     #[test]
     fn an_id_is_a_uuid_in_its_usual_form() {

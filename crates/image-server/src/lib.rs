@@ -5,6 +5,7 @@
 //! `download` tells the story. Nothing here opens or parses an ISO, and the lease on an image lives inside the body
 //! that reads it.
 
+mod base_url;
 mod clean_path;
 mod cors;
 mod download;
@@ -13,8 +14,11 @@ mod health;
 mod ignition_archives;
 mod infra_env;
 mod metrics;
+mod minimal_isos;
 mod observe;
+mod path_prefix;
 mod policy;
+mod recent;
 mod rejection;
 mod request;
 mod request_limit;
@@ -33,12 +37,15 @@ use prometheus::Registry;
 
 use ignition_archives::IgnitionArchives;
 use metrics::Metrics;
+use minimal_isos::MinimalIsos;
 use request_limit::RequestLimit;
 
+pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use cors::AllowedOrigins;
 pub use infra_env::{
     AssistedService, Credentials, InfraEnv, InfraEnvDirectory, InfraEnvError, InfraEnvId, InfraEnvSource,
-    InvalidAssistedService, InvalidInfraEnvId, InvalidKernelArguments, SecretHeader, UnexpectedJson,
+    InvalidAssistedService, InvalidInfraEnvId, InvalidKernelArguments, Part, Purpose, Reusing, SecretHeader,
+    UnexpectedJson,
 };
 pub use policy::Policy;
 pub use serve::{
@@ -53,7 +60,9 @@ pub use surface::Surface;
 pub struct ImageServer {
     catalog: Arc<Catalog>,
     infra_envs: Arc<dyn InfraEnvSource>,
+    base_url: Option<BaseUrl>,
     ignition_archives: IgnitionArchives,
+    minimal_isos: MinimalIsos,
     registry: Registry,
     metrics: Metrics,
     started: Instant,
@@ -79,7 +88,9 @@ impl ImageServer {
         Ok(Self {
             catalog,
             infra_envs,
+            base_url: policy.base_url,
             ignition_archives: IgnitionArchives::default(),
+            minimal_isos: MinimalIsos::default(),
             registry,
             metrics,
             started,

@@ -14,7 +14,7 @@ use coreos_names::Arch;
 use image_store::{ImageReport, ImageState};
 use live_iso::PlanError;
 
-use crate::infra_env::InfraEnvError;
+use crate::infra_env::{InfraEnvError, Part};
 use crate::observe::{Failure, RequestId, Uncounted};
 use crate::request::{InvalidToken, IsoType};
 
@@ -41,12 +41,18 @@ pub(crate) enum Rejection {
     InvalidType(String),
     /// The parameter `image_token` cannot be passed on.
     InvalidImageToken,
+    /// An initrd is wanted, but of which version?
+    MissingInitrdVersion,
+    /// An initrd is wanted of an image that nobody configured.
+    UnknownInitrdVersion { version: String, arch: String },
     /// A boot artifact is wanted, but of which version?
     MissingArtifactVersion,
     /// A boot artifact is wanted of an image that nobody configured.
     UnknownArtifactVersion { version: String, arch: String },
     /// No boot artifact is called so.
     UnknownArtifact { path: String },
+    /// Only s390x boots from an ins-file.
+    InsFileOfOtherArch(Arch),
     /// An ISO is wanted of an image that nobody configured.
     UnknownImage,
     /// The image is configured, but is not to be had as this type of ISO.
@@ -55,10 +61,16 @@ pub(crate) enum Rejection {
     ArtifactsNotOffered { version: String, arch: Arch },
     /// The image is configured, but not there.
     NotReady { report: Box<ImageReport>, arch: Arch },
+    /// A minimal ISO has to say where the rest of it is, and nobody told.
+    NoBaseUrl,
+    /// The image has to bring along a program that was not taken out of it yet.
+    NoNmstatectl,
     /// As many requests as may be are being served, and none of them has ended in time.
     Busy,
     /// The infra-env cannot be had.
     InfraEnv(InfraEnvError),
+    /// The same, for an initrd.
+    InfraEnvOfInitrd(InfraEnvError),
     /// The image cannot be customised as the infra-env asks.
     Plan(PlanError),
     /// The same, of an image for which the predecessor had words of its own.
@@ -94,6 +106,10 @@ impl Answer {
 impl Rejection {
     pub(crate) fn not_ready(report: ImageReport, arch: Arch) -> Self {
         Self::NotReady { report: Box::new(report), arch }
+    }
+
+    pub(crate) fn unknown_initrd_version(version: String, arch: Arch) -> Self {
+        Self::UnknownInitrdVersion { version, arch: arch.to_string() }
     }
 
     pub(crate) fn unknown_artifact_version(version: String, arch: Arch) -> Self {
@@ -158,6 +174,13 @@ impl Rejection {
             Self::InvalidImageToken => {
                 Answer::text(StatusCode::BAD_REQUEST, "invalid value for parameter 'image_token'")
             }
+            Self::MissingInitrdVersion => {
+                Answer::line(StatusCode::BAD_REQUEST, "'version' parameter required for initrd download")
+            }
+            Self::UnknownInitrdVersion { version, arch } => {
+                // The space at the end is the predecessor's.
+                Answer::line(StatusCode::BAD_REQUEST, format!("version for {version} {arch}, not found "))
+            }
             Self::MissingArtifactVersion => Answer::line(
                 StatusCode::BAD_REQUEST,
                 "Failed to parse query parameters: 'version' parameter required",
@@ -170,6 +193,13 @@ impl Rejection {
                 StatusCode::NOT_FOUND,
                 format!("Failed to parse artifact: malformed download path: {path}"),
             ),
+            Self::InsFileOfOtherArch(arch) => Answer::line(
+                StatusCode::NOT_FOUND,
+                format!(
+                    "Failed to parse artifact: ins-file is only available for the s390x architecture. \
+                     Current arch: {arch}"
+                ),
+            ),
             Self::IsoNotOffered { iso, version, arch } => Answer::line(
                 StatusCode::NOT_FOUND,
                 format!("the image for {version} {arch} is not available as a {} ISO", iso.name()),
@@ -179,6 +209,17 @@ impl Rejection {
                 format!("there are no boot artifacts of the image for {version} {arch}"),
             ),
             Self::NotReady { report, arch } => not_ready(report, *arch),
+            Self::NoBaseUrl => Answer::line(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "there are no minimal ISOs as long as IMAGE_SERVICE_BASE_URL is not set",
+            ),
+            Self::NoNmstatectl => Answer {
+                retry_after: Some(RETRY_SOON),
+                ..Answer::line(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "nmstatectl, which hosts of this version need, has not been taken out of the image yet",
+                )
+            },
             Self::Busy => Answer {
                 retry_after: Some(RETRY_SOON),
                 ..Answer::line(
@@ -187,6 +228,7 @@ impl Rejection {
                 )
             },
             Self::InfraEnv(error) => infra_env(error),
+            Self::InfraEnvOfInitrd(error) => infra_env_of_initrd(error),
             Self::Plan(error) => plan(error),
             Self::KernelArgumentsOnS390x => {
                 Answer::line(StatusCode::BAD_REQUEST, "kargs cannot be modified in s390x architecture ISOs")
@@ -206,7 +248,7 @@ impl Rejection {
     /// What the log shall know. What the client got wrong is no part of that: it may hold a token in the wrong place.
     fn failure(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::InfraEnv(error) => Some(error),
+            Self::InfraEnv(error) | Self::InfraEnvOfInitrd(error) => Some(error),
             Self::Plan(error) => Some(error),
             Self::Metrics(error) => Some(error),
             Self::Task(error) => Some(error),
@@ -231,7 +273,7 @@ fn not_ready(report: &ImageReport, arch: Arch) -> Answer {
 
 fn infra_env(error: &InfraEnvError) -> Answer {
     match error {
-        InfraEnvError::Refused { status } => Answer::empty(*status),
+        InfraEnvError::Refused { status, .. } => Answer::empty(*status),
         InfraEnvError::UnexpectedStatus { .. } | InfraEnvError::Malformed { .. } => {
             Answer::line(StatusCode::BAD_GATEWAY, "the infra-env service gave an answer that makes no sense")
         }
@@ -251,10 +293,28 @@ fn infra_env(error: &InfraEnvError) -> Answer {
     }
 }
 
+/// Who asks for an initrd is told which part was refused.
+fn infra_env_of_initrd(error: &InfraEnvError) -> Answer {
+    match error {
+        InfraEnvError::Refused { part, status } => {
+            let part = match part {
+                Part::Ignition => "ignition",
+                Part::Ramdisk => "ramdisk",
+                Part::KernelArguments => "kernel argument",
+            };
+            let code = status.as_u16();
+            Answer::line(*status, format!("error retrieving {part} content: request returned status {code}"))
+        }
+        other => infra_env(other),
+    }
+}
+
 fn plan(error: &PlanError) -> Answer {
     let is_about_the_image = matches!(error, PlanError::NoIgnitionArea | PlanError::NoKernelArgumentArea);
     if error.is_callers_fault() || is_about_the_image {
         Answer::line(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+    } else if matches!(error, PlanError::NoSuchArtifact { .. }) {
+        Answer::line(StatusCode::NOT_FOUND, error.to_string())
     } else {
         Answer::line(StatusCode::INTERNAL_SERVER_ERROR, "the image cannot be customised")
     }

@@ -11,7 +11,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use coreos_names::Arch;
 
-use crate::infra_env::{Credentials, InfraEnvId};
+use crate::infra_env::{Credentials, InfraEnvId, Purpose};
 use crate::rejection::Rejection;
 use query::Query;
 
@@ -37,6 +37,12 @@ pub(crate) enum Wanted {
         infra_env: InfraEnvId,
         credentials: Credentials,
     },
+    /// Something for a host that boots over the network, customised.
+    NetworkBoot {
+        file: NetworkBootFile,
+        infra_env: InfraEnvId,
+        credentials: Credentials,
+    },
     BootArtifact(BootArtifact),
     /// Nothing that exists. What is wrong with the version and the architecture is told first, though.
     UnknownArtifact {
@@ -57,6 +63,15 @@ pub(crate) enum IsoType {
 pub(crate) enum BootArtifact {
     Kernel,
     Rootfs,
+    InsFile,
+}
+
+/// What a host that boots over the network gets from its infra-env.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NetworkBootFile {
+    Initrd,
+    /// On s390x, where the initrd is loaded to and how large it is.
+    InitrdAddrSize,
 }
 
 impl IsoType {
@@ -66,6 +81,15 @@ impl IsoType {
             Self::Full => "full",
             Self::Minimal => "minimal",
             Self::Disconnected => "disconnected",
+        }
+    }
+
+    /// What the infra-env is asked for.
+    pub(crate) const fn purpose(self) -> Purpose {
+        match self {
+            Self::Full => Purpose::FullIso,
+            Self::Minimal => Purpose::MinimalIso,
+            Self::Disconnected => Purpose::DisconnectedIso,
         }
     }
 
@@ -122,6 +146,17 @@ impl ImageRequest {
         Self::iso(infra_env, iso, version, &arch, credentials(request, InPath::Nothing)?)
     }
 
+    /// `/images/{infra-env}/pxe-initrd?version=&arch=`
+    pub(crate) fn initrd(request: &Parts) -> Result<Self, Rejection> {
+        let arch = Query::of(&request.uri).first("arch");
+        Self::network_boot(request, NetworkBootFile::Initrd, arch.unwrap_or_else(|| DEFAULT_ARCH.to_owned()))
+    }
+
+    /// `/images/{infra-env}/s390x-initrd-addrsize?version=`
+    pub(crate) fn initrd_addr_size(request: &Parts) -> Result<Self, Rejection> {
+        Self::network_boot(request, NetworkBootFile::InitrdAddrSize, Arch::S390x.to_string())
+    }
+
     /// `/boot-artifacts/{artifact}?version=&arch=`
     pub(crate) fn boot_artifact(request: &Parts) -> Result<Self, Rejection> {
         let query = Query::of(&request.uri);
@@ -133,6 +168,7 @@ impl ImageRequest {
         let wanted = match request.uri.path() {
             "/boot-artifacts/kernel" => Wanted::BootArtifact(BootArtifact::Kernel),
             "/boot-artifacts/rootfs" => Wanted::BootArtifact(BootArtifact::Rootfs),
+            "/boot-artifacts/ins-file" => Wanted::BootArtifact(BootArtifact::InsFile),
             path => Wanted::UnknownArtifact { path: path.to_owned() },
         };
         Ok(Self { version, arch, wanted })
@@ -158,6 +194,17 @@ impl ImageRequest {
     ) -> Result<Self, Rejection> {
         let arch = arch.parse().map_err(|_| Rejection::UnknownImage)?;
         Ok(Self { version, arch, wanted: Wanted::Iso { iso, infra_env, credentials } })
+    }
+
+    fn network_boot(request: &Parts, file: NetworkBootFile, arch: String) -> Result<Self, Rejection> {
+        let [id, _] = segments(request)?;
+        let infra_env = id.parse().map_err(|_| Rejection::NoSuchRoute)?;
+        let version = Query::of(&request.uri).first("version").ok_or(Rejection::MissingInitrdVersion)?;
+        let Ok(arch) = arch.parse() else {
+            return Err(Rejection::UnknownInitrdVersion { version, arch });
+        };
+        let credentials = credentials(request, InPath::Nothing)?;
+        Ok(Self { version, arch, wanted: Wanted::NetworkBoot { file, infra_env, credentials } })
     }
 }
 

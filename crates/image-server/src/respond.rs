@@ -17,34 +17,45 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use httpdate::HttpDate;
-use image_store::Lease;
+use image_store::{Lease, NmstateArchive};
 use live_iso::Plan;
 
 use crate::serve::Outbox;
 use crate::stream::PlanBody;
 use entity_tag::EntityTag;
+pub(crate) use entity_tag::KnownDigests;
 use preconditions::{Validators, Verdict};
 use range::Requested;
 
 /// The last second that a date in HTTP can name, in the year 9999.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
+/// Bytes that only programs understand.
+pub(crate) const BINARY: &str = "application/octet-stream";
+
+/// Text, from us and from an image.
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+
 /// Something that is served.
 #[derive(Debug)]
 pub(crate) struct Representation {
     pub(crate) lease: Lease,
     pub(crate) plan: Plan,
+    /// What does not have to be hashed for the entity tag.
+    pub(crate) known: KnownDigests,
     /// The name under which a browser keeps it; plain ASCII.
     pub(crate) file_name: String,
+    pub(crate) content_type: &'static str,
     pub(crate) last_modified: Option<SystemTime>,
 }
 
 impl Representation {
     /// Answers with all of it, some of it, or none because the client has it or wants another version.
     pub(crate) fn respond(self, request: &Parts) -> Response {
-        let Self { lease, plan, file_name, last_modified } = self;
+        let Self { lease, plan, known, file_name, content_type, last_modified } = self;
+        let nmstate = lease.nmstate().map(NmstateArchive::sha256);
         let validators = Validators {
-            entity_tag: EntityTag::of(lease.sha256(), &plan),
+            entity_tag: EntityTag::of(lease.sha256(), nmstate, &plan, &known),
             last_modified: last_modified.and_then(http_date),
         };
         let outbox = request.extensions.get::<Outbox>().cloned();
@@ -59,13 +70,14 @@ impl Representation {
                 };
                 match range {
                     Requested::Whole => {
-                        content(StatusCode::OK, PlanBody::new(lease, plan, outbox), &validators)
+                        let body = PlanBody::new(lease, plan, outbox);
+                        content(StatusCode::OK, content_type, body, &validators)
                     }
                     Requested::Part(part) => {
                         let content_range = format!("bytes {}-{}/{}", part.start, part.end - 1, plan.len());
-                        let part = plan.slice(part);
-                        let body = PlanBody::new(lease, part, outbox);
-                        let mut response = content(StatusCode::PARTIAL_CONTENT, body, &validators);
+                        let body = PlanBody::new(lease, plan.slice(part), outbox);
+                        let code = StatusCode::PARTIAL_CONTENT;
+                        let mut response = content(code, content_type, body, &validators);
                         response.headers_mut().insert(CONTENT_RANGE, ascii(&content_range));
                         response
                     }
@@ -79,14 +91,19 @@ impl Representation {
     }
 }
 
-fn content(code: StatusCode, body: PlanBody, validators: &Validators) -> Response {
+fn content(
+    code: StatusCode,
+    content_type: &'static str,
+    body: PlanBody,
+    validators: &Validators,
+) -> Response {
     let len = body.len();
     let mut response = status(code, Body::new(body));
     let headers = response.headers_mut();
     validators.write(headers);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(CONTENT_LENGTH, len.into());
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -102,7 +119,7 @@ fn unsatisfiable(len: u64) -> Response {
     let mut response = status(StatusCode::RANGE_NOT_SATISFIABLE, "invalid range: failed to overlap\n".into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_RANGE, ascii(&format!("bytes */{len}")));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -11,11 +11,12 @@ use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router, middleware};
 
 use crate::ImageServer;
-use crate::clean_path::clean_path;
+use crate::clean_path::{ROUTES, clean_path};
 use crate::cors::{Cors, cors};
 use crate::health;
 use crate::metrics;
 use crate::observe::{RequestId, observe};
+use crate::path_prefix::{self, PathPrefix};
 use crate::rejection::Rejection;
 use crate::request::ImageRequest;
 use crate::request_limit::limit;
@@ -26,8 +27,12 @@ const BY_TOKEN: &str = "/bytoken/{token}/{version}/{arch}/{file}";
 const BY_API_KEY: &str = "/byapikey/{token}/{version}/{arch}/{file}";
 const LONG: &str = "/images/{infra_env}";
 
+const INITRD: &str = "/images/{infra_env}/pxe-initrd";
+const INITRD_ADDR_SIZE: &str = "/images/{infra_env}/s390x-initrd-addrsize";
+
 const KERNEL: &str = "/boot-artifacts/kernel";
 const ROOTFS: &str = "/boot-artifacts/rootfs";
+const INS_FILE: &str = "/boot-artifacts/ins-file";
 const NO_ARTIFACT: &str = "/boot-artifacts/";
 const OTHER_ARTIFACT: &str = "/boot-artifacts/{*artifact}";
 
@@ -45,7 +50,8 @@ pub(crate) fn router(server: Arc<ImageServer>, surface: Surface) -> Router {
         Surface::Everything => discovery_isos().merge(initrds()),
         Surface::NetworkBoot => initrds(),
     };
-    Router::new()
+    let prefix = server.base_url.as_ref().map(|base| base.prefix().to_owned()).unwrap_or_default();
+    let router = Router::new()
         .merge(images.layer(image_limit))
         .merge(boot_artifacts().layer(boot_artifact_limit))
         .merge(operations())
@@ -53,21 +59,28 @@ pub(crate) fn router(server: Arc<ImageServer>, surface: Surface) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(cors)
         .layer(observer)
-        .with_state(server)
+        .with_state(server);
+    if prefix.is_empty() { router } else { path_prefix::accept(&prefix, router) }
 }
 
-/// Browsers, BMCs with virtual media, Ironic.
+/// Whether a path that begins so can lead somewhere.
+pub(crate) fn is_first_segment(segment: &str) -> bool {
+    ROUTES.contains(&segment) || [HEALTH, LIVE, METRICS].iter().any(|route| &route[1..] == segment)
+}
+
+/// Browsers, BMCs with virtual media, Ironic; and for the address file, whoever prepares an s390x machine by hand.
 fn discovery_isos() -> Router<Arc<ImageServer>> {
     Router::new()
         .route(BY_ID, download(ImageRequest::by_id))
         .route(BY_TOKEN, download(ImageRequest::by_token))
         .route(BY_API_KEY, download(ImageRequest::by_api_key))
         .route(LONG, download(ImageRequest::long))
+        .route(INITRD_ADDR_SIZE, download(ImageRequest::initrd_addr_size))
 }
 
 /// What hosts that boot over the network get of an infra-env.
 fn initrds() -> Router<Arc<ImageServer>> {
-    Router::new()
+    Router::new().route(INITRD, download(ImageRequest::initrd))
 }
 
 /// Hosts that boot over the network, or have booted a minimal ISO.
@@ -75,6 +88,7 @@ fn boot_artifacts() -> Router<Arc<ImageServer>> {
     Router::new()
         .route(KERNEL, download(ImageRequest::boot_artifact))
         .route(ROOTFS, download(ImageRequest::boot_artifact))
+        .route(INS_FILE, download(ImageRequest::boot_artifact))
         .route(NO_ARTIFACT, download(ImageRequest::boot_artifact))
         .route(OTHER_ARTIFACT, download(ImageRequest::boot_artifact))
 }
@@ -94,8 +108,11 @@ pub(crate) fn metrics_label(route: &str) -> Option<&'static str> {
         BY_TOKEN => Some("/bytoken/:token"),
         BY_API_KEY => Some("/byapikey/:token"),
         LONG => Some("/images/:imageID"),
+        INITRD => Some("/images/:imageID/pxe-initrd"),
+        INITRD_ADDR_SIZE => Some("/images/:imageID/s390x-initrd-addrsize"),
         KERNEL => Some(KERNEL),
         ROOTFS => Some(ROOTFS),
+        INS_FILE => Some(INS_FILE),
         NO_ARTIFACT | OTHER_ARTIFACT => Some("/boot-artifacts/:artifact"),
         _ => None,
     }
@@ -120,10 +137,15 @@ fn download(understand: Understand) -> MethodRouter<Arc<ImageServer>> {
     })
 }
 
-async fn no_such_route(uri: Uri, Extension(id): Extension<RequestId>) -> Response {
+async fn no_such_route(
+    uri: Uri,
+    prefix: Option<Extension<PathPrefix>>,
+    Extension(id): Extension<RequestId>,
+) -> Response {
+    let prefix = prefix.as_ref().map_or("", |prefix| prefix.as_str());
     let clean = clean_path(uri.path()).map(|path| match uri.query() {
-        Some(query) => format!("{path}?{query}"),
-        None => path,
+        Some(query) => format!("{prefix}{path}?{query}"),
+        None => format!("{prefix}{path}"),
     });
     match clean.map(HeaderValue::try_from) {
         Some(Ok(location)) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response(),

@@ -24,8 +24,9 @@ static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// An image cannot be read any more, though a response with it has begun.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {} bytes at {} of the image {key}", extent.len, extent.offset)]
+#[error("cannot read {} bytes at {} of {what} {key}", extent.len, extent.offset)]
 pub(crate) struct ReadError {
+    what: &'static str,
     key: ImageKey,
     extent: Extent,
     source: io::Error,
@@ -62,11 +63,9 @@ impl PlanBody {
     fn next_piece(&mut self) -> Option<Piece> {
         let (piece, rest) = match self.segments.pop_front()? {
             Segment::Base(extent) => self.cut_base(extent),
-            // No plan refers to the archive as long as none is prepared.
             Segment::Nmstate(extent) => {
-                let source = io::ErrorKind::NotFound.into();
-                let error = ReadError { key: self.lease.key().clone(), extent, source };
-                (Piece::Here(Err(error)), Segment::Zeros(0))
+                let (piece, rest) = extent.split_at(PIECE);
+                (Piece::Reading(Box::pin(read_nmstate(self.lease.clone(), piece))), Segment::Nmstate(rest))
             }
             Segment::Zeros(len) => {
                 let zeros = &ZEROS[..usize::try_from(len).map_or(ZEROS.len(), |len| len.min(ZEROS.len()))];
@@ -88,14 +87,19 @@ impl PlanBody {
             return (Piece::Here(Ok(placeholder)), Segment::Base(rest));
         }
         let (piece, rest) = extent.split_at(PIECE);
-        (read(self.lease.clone(), piece), Segment::Base(rest))
+        (Piece::Reading(Box::pin(read(self.lease.clone(), piece))), Segment::Base(rest))
     }
 }
 
-fn read(lease: Lease, extent: Extent) -> Piece {
-    Piece::Reading(Box::pin(async move {
-        lease.read(extent).await.map_err(|source| ReadError { key: lease.key().clone(), extent, source })
-    }))
+async fn read(lease: Lease, extent: Extent) -> Result<Bytes, ReadError> {
+    let read = lease.read(extent).await;
+    read.map_err(|source| ReadError { what: "the image", key: lease.key().clone(), extent, source })
+}
+
+async fn read_nmstate(lease: Lease, extent: Extent) -> Result<Bytes, ReadError> {
+    let what = "the nmstate archive of the image";
+    let read = lease.read_nmstate(extent).await;
+    read.map_err(|source| ReadError { what, key: lease.key().clone(), extent, source })
 }
 
 impl Piece {

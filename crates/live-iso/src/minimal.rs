@@ -185,6 +185,9 @@ impl<'a> Draft<'a> {
 
     fn finish(self, nmstate_len: Option<u64>) -> Result<Image, PlanError> {
         let has_list = !self.original.configs.is_empty();
+        if !has_list && self.areas.is_empty() {
+            return Err(impossible("it is not known where its boot loader has the kernel arguments"));
+        }
         if nmstate_len.is_some_and(|len| !has_list || len > NMSTATE_MAX) {
             return Err(PlanError::NotCustomizable { artifact: NAME, part: Part::Nmstate.name() });
         }
@@ -238,9 +241,6 @@ impl<'a> Draft<'a> {
                 edits.patched.push((area.extent().offset, self.filled(area)?));
             }
             all.push(place.unwrap_or(Place::Kept(area.extent())));
-        }
-        if edits.replaced.is_empty() && edits.patched.is_empty() {
-            return Err(impossible("it is not known where its boot loader has the kernel arguments"));
         }
         if let Some((extent, json)) = &self.original.kargs_json {
             let json = self.kargs_json(json, &all);

@@ -1,8 +1,10 @@
-//! An assisted-service as far as an image service sees it: one infra-env's Ignition config and the infra-env itself.
+//! An assisted-service as far as an image service sees it: one infra-env's Ignition config, its ramdisk and the infra-env
+//! itself.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -21,6 +23,7 @@ use url::Url;
 use crate::registry::Certificate;
 
 const IGNITION: &str = "/api/assisted-install/v2/infra-envs/{id}/downloads/files";
+const RAMDISK: &str = "/api/assisted-install/v2/infra-envs/{id}/downloads/minimal-initrd";
 const INFRA_ENV: &str = "/api/assisted-install/v2/infra-envs/{id}";
 
 /// A service in the test's own process. It has every infra-env that it is asked for, and all are alike.
@@ -37,8 +40,24 @@ pub struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
-    hangs: bool,
-    stalls: bool,
+    rest: Rest,
+}
+
+/// What follows the bytes of an answer.
+#[derive(Clone, Copy, Debug)]
+enum Rest {
+    /// Its end.
+    Nothing,
+    /// Not even the head is sent.
+    Hangs,
+    /// Nothing more, but no end either.
+    Stalls,
+    /// Now and then the same bytes once more.
+    Trickles,
+    /// The same bytes, for ever.
+    Repeats,
+    /// The end of the connection.
+    BreaksOff,
 }
 
 /// A request that was made.
@@ -55,6 +74,7 @@ pub struct Asked {
 #[derive(Debug)]
 struct Service {
     ignition: Mutex<Reply>,
+    ramdisk: Mutex<Reply>,
     infra_env: Mutex<Reply>,
     together: Mutex<Option<Arc<Barrier>>>,
     asked: Mutex<Vec<Asked>>,
@@ -64,7 +84,7 @@ impl FakeAssistedService {
     /// When its Ignition config was changed, unless the test says otherwise.
     pub const LAST_MODIFIED: &str = "Tue, 21 Oct 2025 07:28:00 GMT";
 
-    /// Starts a service with a small Ignition config and no kernel arguments.
+    /// Starts a service with a small Ignition config, no ramdisk and no kernel arguments.
     pub async fn start() -> Self {
         let (tcp, address) = listen().await;
         Self::run(&format!("http://{address}"), |router| async { axum::serve(tcp, router).await.unwrap() })
@@ -84,12 +104,14 @@ impl FakeAssistedService {
             ignition: Mutex::new(
                 Reply::ok(r#"{"ignition":{"version":"3.4.0"}}"#).header("last-modified", Self::LAST_MODIFIED),
             ),
+            ramdisk: Mutex::new(Reply::status(204)),
             infra_env: Mutex::new(Reply::ok(json!({ "kernel_arguments": null }).to_string())),
             together: Mutex::default(),
             asked: Mutex::default(),
         });
         let router = Router::new()
             .route(IGNITION, get(ignition))
+            .route(RAMDISK, get(ramdisk))
             .route(INFRA_ENV, get(infra_env))
             .with_state(Arc::clone(&service));
         Self { url: Url::parse(url).unwrap(), service, server: tokio::spawn(serve(router)) }
@@ -105,6 +127,11 @@ impl FakeAssistedService {
         *self.service.ignition.lock().unwrap() = reply;
     }
 
+    /// Changes the answer for the ramdisk.
+    pub fn set_ramdisk(&self, reply: Reply) {
+        *self.service.ramdisk.lock().unwrap() = reply;
+    }
+
     /// Changes the answer for the infra-env.
     pub fn set_infra_env(&self, reply: Reply) {
         *self.service.infra_env.lock().unwrap() = reply;
@@ -115,9 +142,9 @@ impl FakeAssistedService {
         self.set_infra_env(Reply::ok(json!({ "kernel_arguments": json }).to_string()));
     }
 
-    /// Answers from now on only when both endpoints were asked.
-    pub fn answer_together(&self) {
-        *self.service.together.lock().unwrap() = Some(Arc::new(Barrier::new(2)));
+    /// Answers from now on only when so many endpoints were asked.
+    pub fn answer_together(&self, calls: usize) {
+        *self.service.together.lock().unwrap() = Some(Arc::new(Barrier::new(calls)));
     }
 
     /// All requests in the order they came.
@@ -135,13 +162,7 @@ impl Drop for FakeAssistedService {
 impl Reply {
     /// A body, all is well.
     pub fn ok(body: impl Into<Bytes>) -> Self {
-        Self {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            body: body.into(),
-            hangs: false,
-            stalls: false,
-        }
+        Self { status: StatusCode::OK, headers: HeaderMap::new(), body: body.into(), rest: Rest::Nothing }
     }
 
     /// A bare status.
@@ -151,12 +172,27 @@ impl Reply {
 
     /// Nothing, ever.
     pub fn hangs() -> Self {
-        Self { hangs: true, ..Self::ok("") }
+        Self { rest: Rest::Hangs, ..Self::ok("") }
     }
 
     /// The head of an answer and a first byte, and then nothing more.
     pub fn stalls() -> Self {
-        Self { stalls: true, ..Self::ok("{") }
+        Self { rest: Rest::Stalls, ..Self::ok("{") }
+    }
+
+    /// An answer of which a byte comes now and then, for ever.
+    pub fn trickles() -> Self {
+        Self { rest: Rest::Trickles, ..Self::ok(" ") }
+    }
+
+    /// An answer that never ends, as fast as it is taken.
+    pub fn endless() -> Self {
+        Self { rest: Rest::Repeats, ..Self::ok(vec![b' '; 64 * 1024]) }
+    }
+
+    /// An answer that is shorter than its `Content-Length` says.
+    pub fn breaks_off() -> Self {
+        Self { rest: Rest::BreaksOff, ..Self::ok("{}") }.header("content-length", "1000")
     }
 
     /// Adds a header.
@@ -167,14 +203,17 @@ impl Reply {
     }
 
     async fn respond(self) -> Response {
-        if self.hangs {
-            std::future::pending::<()>().await;
-        }
-        let body = if self.stalls {
-            let first = stream::iter([Ok::<_, Infallible>(self.body)]);
-            Body::from_stream(first.chain(stream::pending()))
-        } else {
-            Body::from(self.body)
+        let bytes = stream::iter([Ok::<_, Infallible>(self.body.clone())]);
+        let body = match self.rest {
+            Rest::Nothing => Body::from(self.body),
+            Rest::Hangs => std::future::pending().await,
+            Rest::Stalls => Body::from_stream(bytes.chain(stream::pending())),
+            Rest::Trickles => Body::from_stream(bytes.chain(stream::repeat(self.body).then(async |bytes| {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok(bytes)
+            }))),
+            Rest::Repeats => Body::from_stream(bytes.chain(stream::repeat(self.body).map(Ok))),
+            Rest::BreaksOff => Body::from_stream(bytes),
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
@@ -201,6 +240,12 @@ impl Service {
 async fn ignition(State(service): State<Arc<Service>>, uri: Uri, headers: HeaderMap) -> Response {
     service.note(&uri, headers).await;
     let reply = service.ignition.lock().unwrap().clone();
+    reply.respond().await
+}
+
+async fn ramdisk(State(service): State<Arc<Service>>, uri: Uri, headers: HeaderMap) -> Response {
+    service.note(&uri, headers).await;
+    let reply = service.ramdisk.lock().unwrap().clone();
     reply.respond().await
 }
 

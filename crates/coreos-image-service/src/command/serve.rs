@@ -5,22 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Policy, Surface};
+use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Reusing, Surface, Tls};
 use image_store::{Catalog, ImageStore, Limits};
 use oci_registry::Registry;
-use provision::origin::{self, Origin};
+use provision::origin::Origin;
 use provision::{Collector, Provisioner, RetryPolicy};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use crate::settings::{InfraEnvs, InvalidSettings, ServeSettings};
+use crate::settings::{InfraEnvs, InvalidSettings, ListenPort, Listeners, ServeSettings, TlsFiles};
 use crate::telemetry;
 
 /// assisted-service may have to ask a database and an object store, but a host waits meanwhile.
 const ASSISTED_SERVICE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long an image that is no longer asked for is served: hosts that booted from it may still need more of it.
-const RETIRE_AFTER: Duration = Duration::from_hours(24);
 
 /// Serves until a signal asks to stop, and then until the last running download has ended.
 pub(crate) fn serve(settings: ServeSettings) -> anyhow::Result<()> {
@@ -28,58 +28,108 @@ pub(crate) fn serve(settings: ServeSettings) -> anyhow::Result<()> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+    raise_open_files_limit();
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(run(settings))
+}
+
+/// The usual limit of 1024 is for programs that use `select(2)`; a thousand slow downloads need more.
+fn raise_open_files_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     let started = Instant::now();
-    let store = ImageStore::open(&settings.data_dir, Limits::default())?;
+    let limits = Limits { max_bytes: settings.data_dir_max_bytes };
+    let store = ImageStore::open(&settings.data_dir, limits)?;
     let registry = Registry::new(settings.registry)
         .map_err(|error| InvalidSettings::in_use("REGISTRY_TRUSTED_CA_FILE", &error))?;
+    let origin = Origin::new(settings.origin)
+        .map_err(|error| InvalidSettings::in_use("OS_IMAGE_DOWNLOAD_TRUSTED_CA_FILE", &error))?;
     let catalog = Arc::new(Catalog::default());
-    let infra_envs: Arc<dyn InfraEnvSource> = match settings.infra_envs {
-        InfraEnvs::Directory(path) => Arc::new(InfraEnvDirectory::new(path)),
-        InfraEnvs::AssistedService { address, trusted_ca_pem } => {
-            let client = AssistedService::new(&address, trusted_ca_pem.as_deref(), ASSISTED_SERVICE_TIMEOUT);
-            Arc::new(client.map_err(|error| InvalidSettings::in_use("ASSISTED_SERVICE_*", &error))?)
-        }
-    };
-    let pullspecs = settings.releases.iter().map(|release| release.pullspec.to_string()).collect();
+    let pullspecs = settings.images.releases.iter().map(|release| release.pullspec.to_string()).collect();
+    let infra_envs = infra_envs(settings.infra_envs)?;
     let provisioner = Arc::new(Provisioner::new(
         registry,
-        Origin::new(origin::Config::default())?,
+        origin,
         store.clone(),
         Arc::clone(&catalog),
         RetryPolicy::default(),
         settings.concurrent_downloads.get().into(),
     ));
-    let registry = prometheus::Registry::new();
+    let metrics = prometheus::Registry::new();
     let server =
-        Arc::new(ImageServer::new(Arc::clone(&catalog), infra_envs, registry, started, Policy::default())?);
-    let listener = listen(settings.listen_address, settings.listen_port).await?;
-    tracing::info!(listen.address = %listener.local_addr()?, "listening");
+        Arc::new(ImageServer::new(Arc::clone(&catalog), infra_envs, metrics, started, settings.policy)?);
+    let listeners = Listener::open_all(settings.listeners).await?;
 
     // Before the first request is answered, so that none is told "unknown" or "not ready" without need.
-    let mut provisioning = provisioner.announce(Vec::new(), settings.releases);
+    let mut provisioning = provisioner.announce(settings.images.os_images, settings.images.releases);
     provisioning.serve_known().await;
-    let collector = Collector::new(store, catalog, pullspecs, provisioning.download_names(), RETIRE_AFTER);
+    let collector =
+        Collector::new(store, catalog, pullspecs, provisioning.download_names(), settings.retire_after);
     collector.serve_known().await;
     let provisioning = tokio::spawn(provisioning.run());
     let collecting = tokio::spawn(collector.run());
-    let mut stop = Stop::new()?;
-    image_server::serve(listener, server.router(Surface::Everything), None, async move {
-        stop.signalled().await;
+    let (stopping, stop) = watch::channel(false);
+    let mut signals = Signals::new()?;
+    tokio::spawn(async move {
+        signals.received().await;
         tracing::info!("stopping: no new connections, running downloads go on; a second signal ends them");
         provisioning.abort();
         collecting.abort();
-        tokio::spawn(async move {
-            stop.signalled().await;
-            std::process::exit(1);
-        });
-    })
-    .await;
+        stopping.send_replace(true);
+        signals.received().await;
+        std::process::exit(1);
+    });
+    let mut serving = JoinSet::new();
+    for Listener { socket, tls, surface } in listeners {
+        let mut stop = stop.clone();
+        let stopped = async move { drop(stop.wait_for(|stopping| *stopping).await) };
+        serving.spawn(image_server::serve(socket, server.router(surface), tls, stopped));
+    }
+    drop(stop);
+    serving.join_all().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn infra_envs(settings: InfraEnvs) -> anyhow::Result<Arc<dyn InfraEnvSource>> {
+    Ok(match settings {
+        InfraEnvs::Directory(path) => Arc::new(InfraEnvDirectory::new(path)),
+        InfraEnvs::AssistedService { address, trusted_ca_pem, reuse } => {
+            let client = AssistedService::new(&address, trusted_ca_pem.as_deref(), ASSISTED_SERVICE_TIMEOUT)
+                .map_err(|error| InvalidSettings::in_use("ASSISTED_SERVICE_*", &error))?;
+            Arc::new(Reusing::new(client, reuse))
+        }
+    })
+}
+
+/// A port that is open.
+struct Listener {
+    socket: TcpListener,
+    tls: Option<Tls>,
+    surface: Surface,
+}
+
+impl Listener {
+    /// Opens every port, or none.
+    async fn open_all(Listeners { address, ports }: Listeners) -> anyhow::Result<Vec<Self>> {
+        let mut listeners = Vec::new();
+        for ListenPort { port, tls, surface } in ports {
+            let tls = tls
+                .map(|TlsFiles { certificate, key, policy }| {
+                    Tls::load(&certificate, &key, &policy)
+                        .map_err(|error| InvalidSettings::in_use("HTTPS_CERT_FILE, HTTPS_KEY_FILE", &error))
+                })
+                .transpose()?;
+            let socket = listen(address, port).await?;
+            tracing::info!(listen.address = %socket.local_addr()?, listen.tls = tls.is_some(), "listening");
+            listeners.push(Self { socket, tls, surface });
+        }
+        Ok(listeners)
+    }
 }
 
 /// Listens on one address, or on every interface: IPv6 and IPv4 where the system has both.
@@ -99,12 +149,12 @@ async fn listen(address: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListene
 }
 
 /// The signals that ask the process to stop.
-struct Stop {
+struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
-impl Stop {
+impl Signals {
     fn new() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
@@ -112,7 +162,7 @@ impl Stop {
         })
     }
 
-    async fn signalled(&mut self) {
+    async fn received(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -64,11 +64,17 @@ impl Merged {
         default: T,
         problems: &mut Problems,
     ) -> T {
-        let Some(text) = self.text(variable) else { return default };
-        text.trim().parse().unwrap_or_else(|error| {
-            problems.add(format!("{variable}={text}: {error}"));
-            default
-        })
+        self.parsed_if_given(variable, problems).unwrap_or(default)
+    }
+
+    /// A value of a type that can be parsed, if there is one.
+    pub(crate) fn parsed_if_given<T: FromStr<Err: Display>>(
+        &self,
+        variable: &str,
+        problems: &mut Problems,
+    ) -> Option<T> {
+        let text = self.text(variable)?;
+        text.trim().parse().map_err(|error| problems.add(format!("{variable}={text}: {error}"))).ok()
     }
 
     /// The contents of the file that a setting names.

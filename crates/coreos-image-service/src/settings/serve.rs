@@ -1,39 +1,37 @@
 //! The service's own settings.
 
-use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
-use release_payload::release_images::{self, ReleaseImage};
+use image_server::{AllowedOrigins, BaseUrl, Policy};
+use provision::origin;
 use tracing::level_filters::LevelFilter;
-use url::Url;
 
+use super::images::{self, Images};
+use super::infra_envs::{self, InfraEnvs};
+use super::listeners::{self, Listeners};
 use super::{InvalidSettings, Merged, Problems, registry};
+
+const DAY: Duration = Duration::from_hours(24);
 
 /// Everything the service needs to know, checked.
 #[derive(Debug)]
 pub(crate) struct ServeSettings {
-    /// `None` is every interface.
-    pub(crate) listen_address: Option<IpAddr>,
-    pub(crate) listen_port: u16,
-    pub(crate) data_dir: PathBuf,
+    pub(crate) listeners: Listeners,
+    pub(crate) policy: Policy,
     pub(crate) infra_envs: InfraEnvs,
-    pub(crate) releases: Vec<ReleaseImage>,
+    pub(crate) images: Images,
     pub(crate) registry: oci_registry::Config,
+    pub(crate) origin: origin::Config,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) data_dir_max_bytes: Option<u64>,
+    pub(crate) retire_after: Duration,
     pub(crate) concurrent_downloads: NonZeroU16,
     pub(crate) log_level: LevelFilter,
     /// What is odd, but no reason to stop. Logged once logging works.
     pub(crate) warnings: Vec<String>,
-}
-
-/// Who knows what belongs into an infra-env's image.
-#[derive(Debug)]
-pub(crate) enum InfraEnvs {
-    /// assisted-service, over REST.
-    AssistedService { address: Url, trusted_ca_pem: Option<Vec<u8>> },
-    /// A directory, for use without assisted-service.
-    Directory(PathBuf),
 }
 
 impl ServeSettings {
@@ -41,25 +39,41 @@ impl ServeSettings {
         let mut problems = merged.problems();
         let mut warnings = Vec::new();
         let registry = registry::read(merged, &mut problems);
-        let Address(listen_address) = merged.parsed("LISTEN_ADDRESS", Address(None), &mut problems);
-        let Port(listen_port) = merged.parsed("LISTEN_PORT", Port(8080), &mut problems);
+        let origin = images::origin(merged, &mut problems);
+        let listeners = listeners::read(merged, &mut problems, &mut warnings);
         let LogLevel(log_level) = merged.parsed("LOGLEVEL", LogLevel(LevelFilter::INFO), &mut problems);
         let two = const { NonZeroU16::new(2).unwrap() };
         let concurrent_downloads = merged.parsed("DOWNLOAD_CONCURRENCY", two, &mut problems);
+        let Span(retire_after) = merged.parsed("RETIRE_AFTER", Span(DAY), &mut problems);
+        let Eager = merged.parsed("POPULATE", Eager, &mut problems);
+        let policy = Policy {
+            base_url: base_url(merged, &mut problems, &mut warnings),
+            allowed_origins: merged.parsed("ALLOWED_DOMAINS", AllowedOrigins::default(), &mut problems),
+            max_concurrent_requests: merged.parsed(
+                "MAX_CONCURRENT_REQUESTS",
+                Policy::default().max_concurrent_requests,
+                &mut problems,
+            ),
+            ..Policy::default()
+        };
+        let data_dir_max_bytes = merged.parsed_if_given("DATA_DIR_MAX_BYTES", &mut problems);
         let data_dir = merged.path("DATA_DIR");
         if data_dir.is_none() {
             problems
                 .add("DATA_DIR is missing: name a directory on a volume that survives restarts".to_owned());
         }
-        let infra_envs = infra_envs(merged, &mut problems);
-        let releases = releases(merged, &registry, &mut problems, &mut warnings);
+        let infra_envs = infra_envs::read(merged, &mut problems);
+        let images = images::read(merged, &registry, &mut problems, &mut warnings);
         let settings = data_dir.zip(infra_envs).map(|(data_dir, infra_envs)| Self {
-            listen_address,
-            listen_port,
-            data_dir,
+            listeners,
+            policy,
             infra_envs,
-            releases,
+            images,
             registry,
+            origin,
+            data_dir,
+            data_dir_max_bytes,
+            retire_after,
             concurrent_downloads,
             log_level,
             warnings,
@@ -68,88 +82,35 @@ impl ServeSettings {
     }
 }
 
-fn infra_envs(merged: &Merged, problems: &mut Problems) -> Option<InfraEnvs> {
-    match (merged.text("ASSISTED_SERVICE_HOST"), merged.path("INFRA_ENV_DIR")) {
-        (Some(host), None) => {
-            let scheme = merged.text("ASSISTED_SERVICE_SCHEME").unwrap_or("http");
-            if !matches!(scheme, "http" | "https") {
-                problems.add(format!("ASSISTED_SERVICE_SCHEME={scheme}: expected http or https"));
-            }
-            let trusted_ca_pem =
-                merged.file("ASSISTED_SERVICE_API_TRUSTED_CA_FILE", problems).map(String::into_bytes);
-            match Url::parse(&format!("{scheme}://{host}")) {
-                Ok(address) => Some(InfraEnvs::AssistedService { address, trusted_ca_pem }),
-                Err(error) => {
-                    problems
-                        .add(format!("ASSISTED_SERVICE_HOST={host}: {error}; expected host or host:port"));
-                    None
-                }
-            }
-        }
-        (None, Some(directory)) => Some(InfraEnvs::Directory(directory)),
-        (Some(_), Some(_)) => {
-            problems.add("ASSISTED_SERVICE_HOST and INFRA_ENV_DIR are both given: exactly one of them says who knows the infra-envs".to_owned());
-            None
-        }
-        (None, None) => {
-            problems.add("neither ASSISTED_SERVICE_HOST nor INFRA_ENV_DIR is given: one of them must say who knows the infra-envs".to_owned());
-            None
-        }
-    }
-}
-
-/// Stock configurations carry `RELEASE_IMAGES` for another program, so they count only together with a pull secret.
-fn releases(
-    merged: &Merged,
-    registry: &oci_registry::Config,
-    problems: &mut Problems,
-    warnings: &mut Vec<String>,
-) -> Vec<ReleaseImage> {
-    let pull_secret_given = merged.text("PULL_SECRET").or(merged.text("PULL_SECRET_FILE")).is_some();
-    let Some(json) = merged.text("RELEASE_IMAGES").filter(|_| pull_secret_given) else {
-        problems.add(
-            "nothing to serve: give RELEASE_IMAGES together with PULL_SECRET or PULL_SECRET_FILE \
-             ({\"auths\":{}} for registries that ask for none)"
-                .to_owned(),
-        );
-        return Vec::new();
+/// Whatever is wrong with it, it may hold a password and is not repeated.
+fn base_url(merged: &Merged, problems: &mut Problems, warnings: &mut Vec<String>) -> Option<BaseUrl> {
+    let Some(text) = merged.text("IMAGE_SERVICE_BASE_URL") else {
+        warnings.push("IMAGE_SERVICE_BASE_URL is not set: there are no minimal ISOs".to_owned());
+        return None;
     };
-    let releases = release_images::parse(json).unwrap_or_else(|error| {
-        error.problems.into_iter().for_each(|problem| problems.add(format!("RELEASE_IMAGES: {problem}")));
-        Vec::new()
-    });
-    let credentials = &registry.credentials;
-    warnings.extend(credentials.unusable_entries().map(|entry| entry.to_string()));
-    for release in releases.iter().filter(|release| matches!(credentials.lookup(&release.pullspec), Ok(None)))
-    {
-        warnings.push(format!(
-            "the pull secret has no entry for {}, which is asked anonymously",
-            release.pullspec
-        ));
-    }
-    releases
+    text.parse().map_err(|error| problems.add(format!("IMAGE_SERVICE_BASE_URL: {error}"))).ok()
 }
 
-/// An address to listen on, IPv6 with or without brackets.
-struct Address(Option<IpAddr>);
+/// A span of time, such as `24h` or `1h 30m`.
+struct Span(Duration);
 
-impl FromStr for Address {
+impl FromStr for Span {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        bare.parse().map(|address| Self(Some(address))).map_err(|_| "expected an IPv4 or IPv6 address")
+        let span = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+        span.map(Self).ok_or("expected a span of time such as 24h or 90m")
     }
 }
 
-/// A TCP port; 0 lets the system choose one.
-struct Port(u16);
+/// When images are fetched: all of them, at once.
+struct Eager;
 
-impl FromStr for Port {
+impl FromStr for Eager {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self).map_err(|_| "expected a port up to 65535")
+        if text == "eager" { Ok(Self) } else { Err("expected eager, which is all there is so far") }
     }
 }
 

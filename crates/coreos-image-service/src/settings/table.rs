@@ -55,9 +55,86 @@ pub(crate) const SERVE: &[Setting] = &[
         "",
         "JSON list of release images, in assisted-service's format; acted on only if a pull secret is given",
     ),
+    Setting::new(
+        "OS_IMAGES",
+        "",
+        "JSON list of ISOs on web servers, in assisted-service's format, with an optional `sha256`; goes before RELEASE_IMAGES where both have a version",
+    ),
+    Setting::new("RHCOS_VERSIONS", "", "OS_IMAGES by its older name; counts where OS_IMAGES is absent"),
+    Setting {
+        secret: true,
+        ..Setting::new(
+            "OS_IMAGES_REQUEST_HEADERS",
+            "",
+            "JSON object of headers to be sent with requests for the ISOs of OS_IMAGES",
+        )
+    },
+    Setting {
+        secret: true,
+        ..Setting::new(
+            "OS_IMAGES_REQUEST_QUERY_PARAMS",
+            "",
+            "JSON object of query parameters to be added to the URLs of OS_IMAGES",
+        )
+    },
+    Setting::new(
+        "OS_IMAGE_DOWNLOAD_TRUSTED_CA_FILE",
+        "",
+        "PEM file with CAs trusted for OS_IMAGES beside the system's",
+    ),
+    Setting::new(
+        "INSECURE_SKIP_VERIFY",
+        "false",
+        "`true`: TLS certificates are not verified for OS_IMAGES; never about registries",
+    ),
     Setting::new("DATA_DIR", "required", "directory for the images; what is in it survives a restart"),
+    Setting::new(
+        "DATA_DIR_MAX_BYTES",
+        "what the disk has",
+        "how many bytes the images of this service may take in DATA_DIR",
+    ),
+    Setting::new("DATA_TEMP_DIR", "", "accepted, and needed for nothing"),
+    Setting::new("DOWNLOAD_CONCURRENCY", "2", "how many images are fetched at a time"),
+    Setting::new(
+        "RETIRE_AFTER",
+        "24h",
+        "how long an image that nothing asks for any more is still served by its RHCOS version, before it is removed",
+    ),
+    Setting::new("POPULATE", "eager", "when images are fetched; there is only `eager` so far"),
     Setting::new("LISTEN_ADDRESS", "all interfaces", "address to listen on"),
-    Setting::new("LISTEN_PORT", "8080", "port to listen on"),
+    Setting::new("LISTEN_PORT", "8080", "port to listen on, with HTTPS where there is a certificate"),
+    Setting::new(
+        "HTTP_LISTEN_PORT",
+        "",
+        "port for plain HTTP; beside HTTPS it has only what hosts need that boot over the network",
+    ),
+    Setting::new(
+        "HTTPS_CERT_FILE",
+        "",
+        "PEM file with the certificate for HTTPS; read again when it changes",
+    ),
+    Setting::new("HTTPS_KEY_FILE", "", "PEM file with its key"),
+    Setting::new("TLS_MIN_VERSION", "VersionTLS12", "`VersionTLS12` or `VersionTLS13`"),
+    Setting::new(
+        "TLS_CIPHER_SUITES",
+        "all",
+        "comma-separated cipher suites for TLS 1.2, by their IANA names",
+    ),
+    Setting::new(
+        "IMAGE_SERVICE_BASE_URL",
+        "",
+        "the URL under which hosts reach this service, also with a path; without it there are no minimal ISOs",
+    ),
+    Setting::new(
+        "ALLOWED_DOMAINS",
+        "",
+        "comma-separated origins of web pages that may read images, such as `https://console.example.com`",
+    ),
+    Setting::new(
+        "MAX_CONCURRENT_REQUESTS",
+        "400",
+        "how many images are downloaded at a time, and as many boot artifacts; others wait up to 30 s",
+    ),
     Setting::new(
         "ASSISTED_SERVICE_HOST",
         "",
@@ -66,15 +143,24 @@ pub(crate) const SERVE: &[Setting] = &[
     Setting::new("ASSISTED_SERVICE_SCHEME", "http", "`http` or `https`"),
     Setting::new(
         "ASSISTED_SERVICE_API_TRUSTED_CA_FILE",
-        "",
+        "HTTPS_CA_FILE",
         "PEM file with the CAs trusted for assisted-service, instead of the system's",
+    ),
+    Setting::new(
+        "HTTPS_CA_FILE",
+        "",
+        "the same; counts where ASSISTED_SERVICE_API_TRUSTED_CA_FILE is absent",
+    ),
+    Setting::new(
+        "INFRA_ENV_REUSE_SECONDS",
+        "1",
+        "for how long an answer of assisted-service serves requests with the same credentials; 0 is for one only",
     ),
     Setting::new(
         "INFRA_ENV_DIR",
         "",
-        "stand-alone instead of assisted-service: `<id>/discovery.ign`, `<id>/kernel_arguments.json`",
+        "stand-alone instead of assisted-service: `<id>/discovery.ign`, `<id>/kernel_arguments.json`, `<id>/minimal-initrd`",
     ),
-    Setting::new("DOWNLOAD_CONCURRENCY", "2", "how many images are fetched at a time"),
     Setting::new(
         "LOGLEVEL",
         "info",

@@ -1,6 +1,7 @@
 //! The program as a child process.
 
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -114,6 +115,20 @@ impl Builder {
         let append: Vec<_> =
             kernel_arguments.iter().map(|value| json!({"operation": "append", "value": value})).collect();
         fs::write(directory.join("kernel_arguments.json"), json!(append).to_string()).unwrap();
+        self
+    }
+
+    /// Adds an archive with network configuration to the infra-env.
+    pub(crate) fn ramdisk(self, archive: &[u8]) -> Self {
+        fs::write(self.directory.join("infra-envs").join(INFRA_ENV).join("minimal-initrd"), archive).unwrap();
+        self
+    }
+
+    /// Lets qemu's guests, to whom this machine is 10.0.2.2, fetch from the service.
+    pub(crate) fn for_guests(mut self) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        self.command.env("LISTEN_PORT", &port);
+        self.command.env("IMAGE_SERVICE_BASE_URL", format!("http://10.0.2.2:{port}/images"));
         self
     }
 

@@ -4,6 +4,7 @@
 //! since an API key travels in the query.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -13,11 +14,11 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{Certificate, Client, Response, StatusCode, redirect};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use url::Url;
+use url::{Host, Url};
 
 use super::{
-    Credentials, InfraEnv, InfraEnvError, InfraEnvId, InfraEnvSource, MAX_IGNITION, UnexpectedJson,
-    kernel_arguments,
+    Credentials, InfraEnv, InfraEnvError, InfraEnvId, InfraEnvSource, MAX_IGNITION, MAX_RAMDISK, Part,
+    Purpose, UnexpectedJson, kernel_arguments, only_if,
 };
 
 const IMAGE_TOKEN: HeaderName = HeaderName::from_static("image-token");
@@ -55,7 +56,8 @@ impl AssistedService {
     /// A client of the assisted-service at `address`, such as `https://assisted-service:8090`.
     ///
     /// With `trusted_ca`, certificates in PEM format, these are trusted instead of the system's and no proxy is used:
-    /// what has a CA of its own is near. `timeout` bounds each call from its first to its last byte.
+    /// what has a CA of its own is near. Neither is one used for this machine itself; for all else `HTTP_PROXY`,
+    /// `HTTPS_PROXY` and `NO_PROXY` count. `timeout` bounds each call from its first to its last byte.
     pub fn new(
         address: &Url,
         trusted_ca: Option<&[u8]>,
@@ -77,13 +79,16 @@ impl AssistedService {
             }
             client = client.tls_certs_only(certificates).no_proxy();
         }
+        if is_this_machine(address) {
+            client = client.no_proxy();
+        }
         Ok(Self { client: client.build().map_err(InvalidAssistedService::Client)?, infra_envs })
     }
 
     /// Downloads `/infra-envs/<path>` and checks the status.
     async fn get(
         &self,
-        what: &'static str,
+        part: Part,
         path: &[&str],
         query: &[(&str, &str)],
         credentials: &Credentials,
@@ -106,10 +111,13 @@ impl AssistedService {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
+        let what = name(part);
         let answer = self.client.get(url).headers(headers).send().await.map_err(failed(what))?;
         match answer.status() {
             StatusCode::OK => Ok(answer),
-            status if status.is_client_error() => Err(InfraEnvError::Refused { status }),
+            // No infra-env lacks the other parts.
+            StatusCode::NO_CONTENT if part == Part::Ramdisk => Ok(answer),
+            status if status.is_client_error() => Err(InfraEnvError::Refused { part, status }),
             status => Err(InfraEnvError::UnexpectedStatus { what, status }),
         }
     }
@@ -117,14 +125,21 @@ impl AssistedService {
     async fn ignition(
         &self,
         id: &str,
+        purpose: Purpose,
         credentials: &Credentials,
     ) -> Result<(Bytes, Option<SystemTime>), InfraEnvError> {
-        let what = "Ignition config";
-        let query = [("discovery_iso_type", "full-iso"), ("file_name", "discovery.ign")];
-        let answer = self.get(what, &[id, "downloads", "files"], &query, credentials).await?;
+        let iso_type = purpose.discovery_iso_type().map(|iso_type| ("discovery_iso_type", iso_type));
+        let query: Vec<_> = iso_type.into_iter().chain([("file_name", "discovery.ign")]).collect();
+        let answer = self.get(Part::Ignition, &[id, "downloads", "files"], &query, credentials).await?;
         let last_modified = answer.headers().get(LAST_MODIFIED).and_then(|date| date.to_str().ok());
         let last_modified = last_modified.and_then(|date| httpdate::parse_http_date(date).ok());
-        Ok((body(what, answer, MAX_IGNITION).await?, last_modified))
+        Ok((body(name(Part::Ignition), answer, MAX_IGNITION).await?, last_modified))
+    }
+
+    async fn ramdisk(&self, id: &str, credentials: &Credentials) -> Result<Option<Bytes>, InfraEnvError> {
+        let answer = self.get(Part::Ramdisk, &[id, "downloads", "minimal-initrd"], &[], credentials).await?;
+        let archive = body(name(Part::Ramdisk), answer, MAX_RAMDISK).await?;
+        Ok(Some(archive).filter(|archive| !archive.is_empty()))
     }
 
     async fn kernel_arguments(
@@ -138,22 +153,50 @@ impl AssistedService {
             kernel_arguments: Option<String>,
         }
 
-        let what = "infra-env";
-        let answer = self.get(what, &[id], &[], credentials).await?;
+        let what = name(Part::KernelArguments);
+        let answer = self.get(Part::KernelArguments, &[id], &[], credentials).await?;
         let json = body(what, answer, MAX_INFRA_ENV).await?;
-        let infra_env: InfraEnv = serde_json::from_slice(&json)
-            .map_err(|error| InfraEnvError::Malformed { what, source: UnexpectedJson::from(error).into() })?;
+        let infra_env: InfraEnv = serde_json::from_slice(&json).map_err(|error| {
+            InfraEnvError::Malformed { what, source: Arc::new(UnexpectedJson::from(error)) }
+        })?;
         Ok(infra_env.kernel_arguments.map(|json| kernel_arguments::parse(json.as_bytes())).transpose()?)
     }
 }
 
 #[async_trait]
 impl InfraEnvSource for AssistedService {
-    async fn infra_env(&self, id: InfraEnvId, credentials: &Credentials) -> Result<InfraEnv, InfraEnvError> {
+    async fn infra_env(
+        &self,
+        id: InfraEnvId,
+        purpose: Purpose,
+        credentials: &Credentials,
+    ) -> Result<InfraEnv, InfraEnvError> {
         let id = id.to_string();
-        let ((ignition, last_modified), kernel_arguments) =
-            tokio::try_join!(self.ignition(&id, credentials), self.kernel_arguments(&id, credentials))?;
-        Ok(InfraEnv { ignition, last_modified, kernel_arguments })
+        let ((ignition, last_modified), kernel_arguments, ramdisk) = tokio::try_join!(
+            self.ignition(&id, purpose, credentials),
+            only_if(purpose.takes_kernel_arguments(), self.kernel_arguments(&id, credentials)),
+            only_if(purpose.takes_ramdisk(), self.ramdisk(&id, credentials)),
+        )?;
+        Ok(InfraEnv { ignition, last_modified, kernel_arguments, ramdisk })
+    }
+}
+
+/// What a call asks for. Kernel arguments are part of a larger answer.
+const fn name(part: Part) -> &'static str {
+    match part {
+        Part::Ignition => "Ignition config",
+        Part::Ramdisk => "network configuration",
+        Part::KernelArguments => "infra-env",
+    }
+}
+
+/// Whether no proxy could reach the address, whatever `NO_PROXY` says.
+fn is_this_machine(address: &Url) -> bool {
+    match address.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 
@@ -176,7 +219,7 @@ fn failed(what: &'static str) -> impl Fn(reqwest::Error) -> InfraEnvError {
             return InfraEnvError::TimedOut { what };
         }
         let malformed = error.is_decode();
-        let source: Box<dyn Error + Send + Sync> = error.into();
+        let source: Arc<dyn Error + Send + Sync> = Arc::new(error);
         if malformed {
             InfraEnvError::Malformed { what, source }
         } else {

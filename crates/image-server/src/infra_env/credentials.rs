@@ -1,5 +1,7 @@
 use axum::http::HeaderValue;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 /// What a client sent to prove who it is. It is passed on to the source of infra-envs and never looked at here.
 ///
@@ -14,6 +16,19 @@ pub enum Credentials {
     ImageToken(SecretHeader),
     /// The client's `Authorization` header.
     Authorization(SecretHeader),
+}
+
+impl Credentials {
+    /// A name for these credentials that tells nothing about them to who does not know the salt.
+    pub(super) fn hash(&self, salt: Uuid) -> [u8; 32] {
+        let (kind, secret): (u8, &[u8]) = match self {
+            Self::Anonymous => (0, &[]),
+            Self::ApiKey(key) => (1, key.expose_secret().as_bytes()),
+            Self::ImageToken(token) => (2, token.0.as_bytes()),
+            Self::Authorization(value) => (3, value.0.as_bytes()),
+        };
+        Sha256::new().chain_update(salt).chain_update([kind]).chain_update(secret).finalize().into()
+    }
 }
 
 /// The value of a header that nobody prints.

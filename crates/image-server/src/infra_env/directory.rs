@@ -4,6 +4,7 @@
 //! INFRA_ENV_DIR/
 //!   <id>/discovery.ign            the Ignition config
 //!   <id>/kernel_arguments.json    [{"operation": "append", "value": "…"}], optional
+//!   <id>/minimal-initrd           an archive with static network configuration, optional
 //! ```
 //!
 //! Files are read for every request, so an edit counts at once. Nobody is asked for credentials here: who knows an id
@@ -20,7 +21,8 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use super::{
-    Credentials, InfraEnv, InfraEnvError, InfraEnvId, InfraEnvSource, MAX_IGNITION, kernel_arguments,
+    Credentials, InfraEnv, InfraEnvError, InfraEnvId, InfraEnvSource, MAX_IGNITION, MAX_RAMDISK, Part,
+    Purpose, kernel_arguments, only_if,
 };
 
 /// No image has room for more than some 2 KiB of kernel arguments.
@@ -41,16 +43,31 @@ impl InfraEnvDirectory {
 
 #[async_trait]
 impl InfraEnvSource for InfraEnvDirectory {
-    async fn infra_env(&self, id: InfraEnvId, _: &Credentials) -> Result<InfraEnv, InfraEnvError> {
+    async fn infra_env(
+        &self,
+        id: InfraEnvId,
+        purpose: Purpose,
+        _: &Credentials,
+    ) -> Result<InfraEnv, InfraEnvError> {
         let directory = self.path.join(id.to_string());
-        let (ignition, kernel_arguments) = tokio::try_join!(
+        let (ignition, kernel_arguments, ramdisk) = tokio::try_join!(
             read("Ignition config", directory.join("discovery.ign"), MAX_IGNITION),
-            read("kernel arguments", directory.join("kernel_arguments.json"), MAX_KERNEL_ARGUMENTS),
+            only_if(
+                purpose.takes_kernel_arguments(),
+                read("kernel arguments", directory.join("kernel_arguments.json"), MAX_KERNEL_ARGUMENTS),
+            ),
+            only_if(
+                purpose.takes_ramdisk(),
+                read("network configuration", directory.join("minimal-initrd"), MAX_RAMDISK),
+            ),
         )?;
-        let ignition = ignition.ok_or(InfraEnvError::Refused { status: StatusCode::NOT_FOUND })?;
+        let missing = InfraEnvError::Refused { part: Part::Ignition, status: StatusCode::NOT_FOUND };
+        let ignition = ignition.ok_or(missing)?;
         let kernel_arguments =
             kernel_arguments.map(|content| kernel_arguments::parse(&content.bytes)).transpose()?;
-        Ok(InfraEnv { ignition: ignition.bytes, last_modified: Some(ignition.modified), kernel_arguments })
+        let ramdisk = ramdisk.map(|content| content.bytes).filter(|archive| !archive.is_empty());
+        let last_modified = Some(ignition.modified);
+        Ok(InfraEnv { ignition: ignition.bytes, last_modified, kernel_arguments, ramdisk })
     }
 }
 
@@ -65,7 +82,7 @@ async fn read(what: &'static str, path: PathBuf, max: u64) -> Result<Option<Cont
         Ok(content) if content.bytes.len() as u64 > max => Err(InfraEnvError::TooLarge { what, max }),
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(InfraEnvError::Unreadable { path, source }),
+        Err(source) => Err(InfraEnvError::Unreadable { path, source: source.into() }),
     }
 }
 

@@ -12,7 +12,7 @@ struct KernelArgument {
 }
 
 /// Why kernel arguments cannot be applied to an image. The messages are meant for the client.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidKernelArguments {
     /// Not a list of operations and values.

@@ -29,6 +29,30 @@ async fn kernel_and_rootfs_are_the_images_own() {
 }
 
 #[tokio::test]
+async fn the_ins_file_is_the_images_own_as_text() {
+    let catalog = Arc::new(Catalog::default());
+    add(&catalog, wanted("4.18", Arch::S390x), ImageState::Ready(S390X.lease.clone()));
+    let site = Site::with_catalog(catalog).await;
+    let file = site.get("/boot-artifacts/ins-file?version=4.18&arch=s390x").await;
+    assert_eq!(file.status, 200);
+    assert_eq!(file.body, S390X.iso[within(S390X.lease.layout().ins_file().unwrap())]);
+    assert!(file.text().contains("images/pxeboot/initrd.img"), "{}", file.text());
+    assert_eq!(file.header("content-disposition"), Some("attachment; filename=generic.ins"));
+    assert_eq!(file.header("content-type"), Some("text/plain; charset=utf-8"));
+}
+
+#[tokio::test]
+async fn only_s390x_has_an_ins_file() {
+    let site = Site::start().await;
+    let only =
+        "Failed to parse artifact: ins-file is only available for the s390x architecture. Current arch: ";
+    for arch in ["", "&arch=x86_64", "&arch=amd64"] {
+        let answer = site.get(&format!("/boot-artifacts/ins-file?version=4.18{arch}")).await;
+        answer.assert_line(404, &format!("{only}x86_64"));
+    }
+}
+
+#[tokio::test]
 async fn the_date_of_an_artifact_is_that_of_the_iso_itself() {
     let site = Site::start().await;
     let created = httpdate::fmt_http_date(X86_64.lease.layout().created().unwrap());
@@ -58,7 +82,7 @@ async fn the_architecture_is_x86_64_unless_told_and_has_several_names() {
 #[tokio::test]
 async fn an_artifact_needs_a_version() {
     let site = Site::start().await;
-    for path in ["kernel", "rootfs?version=", "rootfs?version=%zz", "", "x", "x/y"] {
+    for path in ["kernel", "rootfs?version=", "rootfs?version=%zz", "ins-file", "", "x", "x/y"] {
         site.get(&format!("/boot-artifacts/{path}")).await.assert_line(400, NO_VERSION);
     }
 }
@@ -67,7 +91,7 @@ async fn an_artifact_needs_a_version() {
 async fn an_unknown_version_or_architecture_of_an_artifact_is_a_bad_request() {
     let site = Site::start().await;
     for (version, arch) in [("9.9", "x86_64"), ("4.18", "arm64"), ("4.18", "sparc")] {
-        for artifact in ["kernel", "rootfs", "", "x"] {
+        for artifact in ["kernel", "rootfs", "ins-file", "", "x"] {
             let answer = site.get(&format!("/boot-artifacts/{artifact}?version={version}&arch={arch}")).await;
             let text = format!("Failed to parse query parameters: version for {version} {arch}, not found");
             answer.assert_line(400, &text);

@@ -48,6 +48,23 @@ async fn kernel_arguments_are_an_optional_file() {
 }
 
 #[tokio::test]
+async fn the_ramdisk_is_an_optional_file() {
+    let (site, directory) = site().await;
+    let path = format!("/images/{ID}/pxe-initrd?version=4.18");
+    write(directory.path(), "discovery.ign", "{}");
+    let without = site.get(&path).await;
+    write(directory.path(), "minimal-initrd", "");
+    let empty = site.get(&path).await;
+    write(directory.path(), "minimal-initrd", "ramdisk!");
+    write(directory.path(), "kernel_arguments.json", "this is not looked at");
+    let with = site.get(&path).await;
+    assert_eq!((without.status.as_u16(), with.status.as_u16()), (200, 200));
+    assert_eq!(empty.body, without.body);
+    let (before, behind) = with.body.split_at(without.body.len());
+    assert!(before == without.body && behind.starts_with(b"ramdisk!"));
+}
+
+#[tokio::test]
 async fn an_infra_env_without_files_is_not_found() {
     let (site, directory) = site().await;
     site.get(FULL_ISO).await.assert_empty(404);
@@ -63,6 +80,9 @@ async fn files_beyond_all_bounds_are_unprocessable() {
     write(directory.path(), "discovery.ign", "{}");
     write(directory.path(), "kernel_arguments.json", vec![b' '; 64 * 1024 + 1]);
     site.get(FULL_ISO).await.assert_line(422, "more than 65536 bytes of kernel arguments are not accepted");
+    write(directory.path(), "minimal-initrd", vec![b' '; 16 * 1024 * 1024 + 1]);
+    let answer = site.get(&format!("/images/{ID}/pxe-initrd?version=4.18")).await;
+    answer.assert_line(422, "more than 16777216 bytes of network configuration are not accepted");
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use coreos_names::Arch;
-use image_store::{Catalog, ImageState};
+use coreos_names::{Arch, ImageKind};
+use image_store::{Catalog, DesiredImage, ImageState};
 use test_support::assisted_service::{FakeAssistedService, Reply};
 
 use crate::site::{
-    FULL_ISO, ID, OS_BUILD, Published, S390X, Site, X86_64, add, fixture, ignition_config, wanted, within,
+    ARM64, FULL_ISO, ID, OS_BUILD, Published, S390X, Site, X86_64, add, fixture, ignition_config, wanted,
+    with_renamed, within,
 };
 
 #[tokio::test]
@@ -150,6 +152,34 @@ async fn an_empty_ignition_config_is_an_empty_archive() {
 }
 
 #[tokio::test]
+async fn a_disconnected_iso_is_customised_like_a_full_one_and_named_after_its_architecture() {
+    let directory = tempfile::tempdir().unwrap();
+    let catalog = Arc::new(Catalog::default());
+    for (arch, image) in [(Arch::X86_64, &X86_64), (Arch::Arm64, &ARM64)] {
+        let kind = ImageKind::Disconnected;
+        let image = Published::publish_as(directory.path(), image.iso.clone(), arch, kind);
+        let wanted = DesiredImage { kind, ..wanted("4.19", arch) };
+        add(&catalog, wanted, ImageState::Ready(image.lease));
+    }
+    let site = Site::with_catalog(catalog).await;
+    for (arch, name) in [("x86_64", "x86_64"), ("amd64", "x86_64"), ("arm64", "arm64"), ("aarch64", "arm64")]
+    {
+        let short = site.head(&format!("/byid/{ID}/4.19/{arch}/disconnected.iso")).await;
+        let long = site.head(&format!("/images/{ID}?version=4.19&arch={arch}&type=disconnected-iso")).await;
+        for iso in [short, long] {
+            assert_eq!(iso.status, 200);
+            let disposition = format!("attachment; filename=agent-ove.{name}.iso");
+            assert_eq!(iso.header("content-disposition"), Some(&*disposition));
+        }
+    }
+    let iso = site.get(&format!("/byid/{ID}/4.19/x86_64/disconnected.iso")).await;
+    assert_eq!(ignition_config(&iso.body).unwrap(), r#"{"ignition":{"version":"3.4.0"}}"#);
+    let types =
+        site.upstream.asked().into_iter().filter_map(|mut asked| asked.query.remove("discovery_iso_type"));
+    assert_eq!(types.collect::<BTreeSet<_>>(), ["disconnected-iso".to_owned()].into());
+}
+
+#[tokio::test]
 async fn kernel_arguments_are_written_wherever_a_boot_loader_reads_them() {
     let site = Site::start().await;
     site.upstream.set_kernel_arguments(
@@ -198,16 +228,9 @@ async fn kernel_arguments_work_on_s390x_where_the_image_has_room_for_them() {
 #[tokio::test]
 async fn kernel_arguments_are_refused_on_s390x_where_the_image_has_no_room_for_them() {
     // As images were before 2023: nothing tells where the arguments are.
-    let mut iso = fixture(Arch::S390x).to_vec();
-    let directories = iso.len().min(200 * 2048);
-    for (name, other) in [("KARGS.JSO", "OTHER.JSO"), ("kargs.json", "other.json")] {
-        while let Some(at) = iso[..directories].windows(name.len()).position(|found| found == name.as_bytes())
-        {
-            iso[at..at + name.len()].copy_from_slice(other.as_bytes());
-        }
-    }
+    let iso = with_renamed(&S390X.iso, "KARGS.JSO", "kargs.json");
     let directory = tempfile::tempdir().unwrap();
-    let old = Published::publish(directory.path(), iso.into(), Arch::S390x);
+    let old = Published::publish(directory.path(), iso, Arch::S390x);
     let catalog = Arc::new(Catalog::default());
     add(&catalog, wanted("4.18", Arch::S390x), ImageState::Ready(old.lease));
     let site = Site::with_catalog(catalog).await;

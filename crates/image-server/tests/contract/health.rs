@@ -1,11 +1,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use coreos_names::Arch;
-use image_store::{Catalog, DesiredImage, ImageState};
+use coreos_names::{Arch, ImageKind};
+use image_store::{Catalog, DesiredImage, Expected, ImageState};
 use serde_json::{Value, json};
 
-use crate::site::{OS_BUILD, Site, X86_64, add, wanted};
+use crate::site::{OS_BUILD, Published, Site, X86_64, add, wanted};
 
 async fn health(site: &Site) -> (u16, Value) {
     let answer = site.get("/health").await;
@@ -57,6 +57,28 @@ async fn the_service_is_healthy_ten_minutes_after_its_start() {
         add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Waiting);
         let site = Site::started_at(catalog, ago(seconds)).await;
         assert_eq!(health(&site).await.0, status, "{seconds}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_is_ready_is_listed_with_how_it_was_proven() {
+    let sha256 = X86_64.lease.sha256();
+    let directory = tempfile::tempdir().unwrap();
+    for (number, (expected, proof)) in [
+        (Expected::Release(sha256), "digest"),
+        (Expected::Admin(sha256), "admin-sha256"),
+        (Expected::Structure, "structure-only"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let data_dir = directory.path().join(number.to_string());
+        let (iso, kind) = (X86_64.iso.clone(), ImageKind::Full);
+        let image = Published::publish_proven(&data_dir, iso, Arch::X86_64, kind, expected);
+        let catalog = Arc::new(Catalog::default());
+        add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Ready(image.lease));
+        let site = Site::with_catalog(catalog).await;
+        assert_eq!(health(&site).await.1["images"][0]["proof"], proof);
     }
 }
 

@@ -46,10 +46,12 @@ async fn a_listener_for_network_boot_shows_no_discovery_iso() {
 }
 
 #[tokio::test]
-async fn a_listener_for_network_boot_shows_boot_artifacts_and_operational_routes() {
+async fn a_listener_for_network_boot_shows_initrds_boot_artifacts_and_operational_routes() {
     let site = Site::start().await;
     let plain = NetworkBoot::of(&site).await;
-    for path in ["/boot-artifacts/kernel?version=4.18", "/boot-artifacts/x?version=4.18", "/health", "/live"]
+    let initrd = format!("/images/{ID}/pxe-initrd?version=4.18");
+    for path in
+        ["/boot-artifacts/kernel?version=4.18", "/boot-artifacts/x?version=4.18", &initrd, "/health", "/live"]
     {
         let answer = site.get(path).await;
         assert_eq!(plain.get(path).await, (answer.status, answer.body.to_vec()), "{path}");

@@ -1,5 +1,6 @@
 //! What this service owes to hosts, to assisted-service and to probes, clause by clause, over real connections.
 
+mod base_url;
 mod boot_artifacts;
 mod connections;
 mod cors;
@@ -12,8 +13,12 @@ mod limits;
 mod listeners;
 mod logs;
 mod metrics;
+mod minimal_iso;
+mod network_boot;
 mod preconditions;
+mod proxies;
 mod ranges;
+mod reuse;
 mod routes;
 mod site;
 mod slow_clients;

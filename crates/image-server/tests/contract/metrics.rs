@@ -58,7 +58,10 @@ async fn requests_are_counted_by_handler_method_and_code() {
     site.get("/byapikey/x/4.18/x86_64/full.iso").await;
     site.get("/boot-artifacts/kernel?version=4.18").await;
     site.get("/boot-artifacts/rootfs?version=9.9").await;
+    site.get("/boot-artifacts/ins-file?version=4.18").await;
     site.get("/boot-artifacts/zzz-random?version=4.18").await;
+    site.get(&format!("/images/{ID}/pxe-initrd?version=4.18")).await;
+    site.get(&format!("/images/{ID}/s390x-initrd-addrsize?version=4.18")).await;
     for line in [
         count("/byid/:token", 200, "GET", 1),
         count("/byid/:token", 200, "HEAD", 1),
@@ -67,7 +70,10 @@ async fn requests_are_counted_by_handler_method_and_code() {
         count("/byapikey/:token", 404, "GET", 1),
         count("/boot-artifacts/kernel", 200, "GET", 1),
         count("/boot-artifacts/rootfs", 400, "GET", 1),
+        count("/boot-artifacts/ins-file", 404, "GET", 1),
         count("/boot-artifacts/:artifact", 404, "GET", 1),
+        count("/images/:imageID/pxe-initrd", 200, "GET", 1),
+        count("/images/:imageID/s390x-initrd-addrsize", 400, "GET", 1),
     ] {
         metrics_with(&site, &line).await;
     }

@@ -10,7 +10,16 @@ use crate::site::{FULL_ISO, ID, Site, X86_64, add, wanted};
 #[tokio::test]
 async fn an_infra_env_id_that_is_no_lower_case_uuid_is_not_found() {
     let site = Site::start().await;
-    for id in ["x", "..%2fx", &ID.to_uppercase(), &ID.replace('-', ""), &format!("{ID}0")] {
+    for id in [
+        "x",
+        "..%2fx",
+        "a%0d%0ab",
+        "%00",
+        &"a".repeat(10_000),
+        &ID.to_uppercase(),
+        &ID.replace('-', ""),
+        &format!("{ID}0"),
+    ] {
         site.get(&format!("/images/{id}?version=4.18&type=full-iso")).await.assert_not_found();
         site.get(&format!("/byid/{id}/4.18/x86_64/full.iso")).await.assert_not_found();
     }
@@ -95,8 +104,11 @@ async fn a_path_with_a_slash_too_many_is_redirected_to_the_clean_one() {
 async fn only_get_and_head_are_allowed() {
     let site = Site::start().await;
     let long = format!("/images/{ID}?version=4.18&type=full-iso");
-    let paths = [FULL_ISO, &long, "/boot-artifacts/kernel?version=4.18", "/health", "/live", "/metrics"];
-    for path in paths {
+    let initrd = format!("/images/{ID}/pxe-initrd?version=4.18");
+    let addr_size = format!("/images/{ID}/s390x-initrd-addrsize?version=4.18");
+    let artifacts = ["/boot-artifacts/kernel?version=4.18", "/boot-artifacts/ins-file?version=4.18"];
+    let paths = [FULL_ISO, &long, &initrd, &addr_size, "/health", "/live", "/metrics"];
+    for path in paths.into_iter().chain(artifacts) {
         for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"] {
             let answer = site.request(Method::from_bytes(method.as_bytes()).unwrap(), path, &[]).await;
             answer.assert_empty(405);
@@ -109,16 +121,19 @@ async fn only_get_and_head_are_allowed() {
 #[tokio::test]
 async fn an_iso_that_an_image_is_not_available_as_is_not_found_before_anybody_is_asked() {
     let site = Site::start().await;
-    for iso in ["minimal", "disconnected"] {
-        let answer = site.get(&format!("/byid/{ID}/4.18/x86_64/{iso}.iso")).await;
-        answer.assert_line(404, &format!("the image for 4.18 x86_64 is not available as a {iso} ISO"));
-        let answer = site.get(&format!("/images/{ID}?version=4.18&type={iso}-iso")).await;
-        answer.assert_line(404, &format!("the image for 4.18 x86_64 is not available as a {iso} ISO"));
+    for path in [
+        format!("/byid/{ID}/4.18/x86_64/disconnected.iso"),
+        format!("/images/{ID}?version=4.18&type=disconnected-iso"),
+    ] {
+        let answer = site.get(&path).await;
+        answer.assert_line(404, "the image for 4.18 x86_64 is not available as a disconnected ISO");
     }
     let disconnected = DesiredImage { kind: ImageKind::Disconnected, ..wanted("4.19", Arch::X86_64) };
     add(&site.catalog, disconnected, ImageState::Waiting);
-    let answer = site.get(&format!("/byid/{ID}/4.19/x86_64/full.iso")).await;
-    answer.assert_line(404, "the image for 4.19 x86_64 is not available as a full ISO");
+    for iso in ["full", "minimal"] {
+        let answer = site.get(&format!("/byid/{ID}/4.19/x86_64/{iso}.iso")).await;
+        answer.assert_line(404, &format!("the image for 4.19 x86_64 is not available as a {iso} ISO"));
+    }
     assert!(site.upstream.asked().is_empty());
 }
 
@@ -153,7 +168,8 @@ async fn an_image_that_is_not_ready_is_announced_with_its_state() {
         ),
     ] {
         site.catalog.set_state(entry, state);
-        for path in [FULL_ISO, "/boot-artifacts/rootfs?version=4.18"] {
+        let initrd = format!("/images/{ID}/pxe-initrd?version=4.18");
+        for path in [FULL_ISO, "/boot-artifacts/rootfs?version=4.18", &initrd] {
             let answer = site.get(path).await;
             answer.assert_trouble(503, &format!("the image for OpenShift 4.18 x86_64 {text}"));
             assert_eq!(answer.header("retry-after"), Some(retry_after));
@@ -182,8 +198,8 @@ async fn malformed_requests_are_told_so_before_anything_is_ready() {
     site.get(&format!("/images/{ID}")).await.assert_plain(400, "'version' parameter required");
     site.get("/images/x?version=4.18&type=full-iso").await.assert_not_found();
     site.get(&format!("/byid/{ID}/9.9/x86_64/full.iso")).await.assert_not_found();
-    let answer = site.get(&format!("/byid/{ID}/4.18/x86_64/minimal.iso")).await;
-    answer.assert_line(404, "the image for 4.18 x86_64 is not available as a minimal ISO");
+    let answer = site.get(&format!("/byid/{ID}/4.18/x86_64/disconnected.iso")).await;
+    answer.assert_line(404, "the image for 4.18 x86_64 is not available as a disconnected ISO");
     let answer = site.get("/boot-artifacts/x?version=4.18").await;
     answer.assert_line(404, "Failed to parse artifact: malformed download path: /boot-artifacts/x");
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use coreos_names::{Arch, ImageKind, Sha256};
-use image_server::{AssistedService, ImageServer, InfraEnvSource, Patience, Policy, Surface, Tls};
+use image_server::{AssistedService, ImageServer, InfraEnvSource, Patience, Policy, Reusing, Surface, Tls};
 use image_store::{
     Catalog, DesiredImage, EntryId, Expected, ImageKey, ImageState, ImageStore, Lease, Limits,
 };
@@ -39,6 +39,10 @@ pub(crate) const FULL_ISO: &str = "/byid/0a5b1d7e-8f3c-4a52-9d36-2f1c64a8e001/4.
 pub(crate) static X86_64: LazyLock<Published> =
     LazyLock::new(|| Published::of(fixture(Arch::X86_64), Arch::X86_64));
 
+/// The fixture for aarch64, as a published image.
+pub(crate) static ARM64: LazyLock<Published> =
+    LazyLock::new(|| Published::of(fixture(Arch::Arm64), Arch::Arm64));
+
 /// The fixture for s390x, as a published image.
 pub(crate) static S390X: LazyLock<Published> =
     LazyLock::new(|| Published::of(fixture(Arch::S390x), Arch::S390x));
@@ -48,25 +52,49 @@ pub(crate) struct Published {
     pub(crate) iso: Bytes,
     pub(crate) lease: Lease,
     pub(crate) path: PathBuf,
+    store: ImageStore,
 }
 
 impl Published {
-    /// Publishes an ISO where the next test run finds it, unless the fixture was built anew.
+    /// Publishes an ISO with its nmstate archive, where the next test run will overwrite it.
     pub(crate) fn of(iso: Bytes, arch: Arch) -> Self {
-        let digest = Sha256::new(sha2::Sha256::digest(&iso));
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(digest.to_string());
-        Self::publish(&directory, iso, arch)
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(arch.name());
+        let published = Self::publish(&directory, iso, arch);
+        published.store.prepare_nmstate(&published.lease).unwrap();
+        published
     }
 
     /// Publishes an ISO in `data_dir`.
     pub(crate) fn publish(data_dir: &Path, iso: Bytes, arch: Arch) -> Self {
+        Self::publish_as(data_dir, iso, arch, ImageKind::Full)
+    }
+
+    /// Publishes an ISO of any kind in `data_dir`.
+    pub(crate) fn publish_as(data_dir: &Path, iso: Bytes, arch: Arch, kind: ImageKind) -> Self {
+        let sha256 = Sha256::new(sha2::Sha256::digest(&iso));
+        Self::publish_proven(data_dir, iso, arch, kind, Expected::Release(sha256))
+    }
+
+    /// Publishes an ISO of any kind of which more or less is known.
+    pub(crate) fn publish_proven(
+        data_dir: &Path,
+        iso: Bytes,
+        arch: Arch,
+        kind: ImageKind,
+        expected: Expected,
+    ) -> Self {
         let store = ImageStore::open(data_dir, Limits::default()).unwrap();
         let mut staging = store.stage().unwrap();
         staging.write_all(&iso).unwrap();
-        let sha256 = Sha256::new(sha2::Sha256::digest(&iso));
-        let key = ImageKey { os_build: OS_BUILD.parse().unwrap(), arch, kind: ImageKind::Full };
+        let key = ImageKey { os_build: OS_BUILD.parse().unwrap(), arch, kind };
         let path = data_dir.join(key.file_name());
-        Self { iso, lease: staging.seal(Expected::Release(sha256)).unwrap().publish(key).unwrap(), path }
+        let lease = staging.seal(expected).unwrap().publish(key).unwrap();
+        Self { iso, lease, path, store }
+    }
+
+    /// The program that hosts configure their network with, as it is in the image's root file system.
+    pub(crate) fn nmstatectl(&self) -> Vec<u8> {
+        live_iso::nmstatectl(&self.iso, self.lease.layout()).unwrap()
     }
 }
 
@@ -83,6 +111,19 @@ pub(crate) fn ignition_config(iso: &[u8]) -> Option<Bytes> {
     let config = files.pop();
     assert!(files.is_empty() && config.as_ref().is_none_or(|file| file.name == "config.ign"));
     config.map(|file| file.content)
+}
+
+/// An ISO without the file of these names, in ISO 9660 and beyond.
+pub(crate) fn with_renamed(iso: &[u8], name: &str, long_name: &str) -> Bytes {
+    let mut iso = iso.to_vec();
+    let directories = iso.len().min(200 * 2048);
+    let wide = |name: &str| name.bytes().flat_map(|byte| [0, byte]).collect::<Vec<u8>>();
+    for name in [name.as_bytes(), long_name.as_bytes(), &wide(long_name)] {
+        while let Some(at) = iso[..directories].windows(name.len()).position(|found| found == name) {
+            iso[at + name.len() - 1] = b'_';
+        }
+    }
+    iso.into()
 }
 
 /// What `make fixtures` has built.
@@ -160,9 +201,24 @@ impl Site {
         Self::run(catalog, upstream, source, Instant::now(), setup)
     }
 
+    /// Serves something else under `base_url`, with a fake assisted-service behind.
+    pub(crate) async fn with_base_url(base_url: &str, catalog: Arc<Catalog>) -> Self {
+        let policy = Policy { base_url: Some(base_url.parse().unwrap()), ..Policy::default() };
+        Self::with_catalog_and(catalog, Setup { policy, ..Setup::default() }).await
+    }
+
     /// Serves 4.18 for x86_64 with other infra-envs.
     pub(crate) async fn with_infra_envs(source: Arc<dyn InfraEnvSource>) -> Self {
         let upstream = FakeAssistedService::start().await;
+        Self::run(catalog(), upstream, source, Instant::now(), Setup::default())
+    }
+
+    /// Serves 4.18 for x86_64 with a fake assisted-service behind whose answers are used for so long.
+    pub(crate) async fn reusing(lifetime: Duration) -> Self {
+        install_crypto_provider();
+        let upstream = FakeAssistedService::start().await;
+        let source = AssistedService::new(upstream.url(), None, Duration::from_secs(20)).unwrap();
+        let source = Arc::new(Reusing::new(source, lifetime));
         Self::run(catalog(), upstream, source, Instant::now(), Setup::default())
     }
 

@@ -59,12 +59,27 @@ async fn a_token_without_an_infra_env_is_not_found() {
         ),
         (token("{}"), "InfraEnv ID not found in token"),
         (token(r#"{"sub":"../../x"}"#), "InfraEnv ID in token is not a UUID"),
+        (token(&format!(r#"{{"sub":"{ID}\r\nx: y"}}"#)), "InfraEnv ID in token is not a UUID"),
     ] {
         for path in paths(&token) {
             site.get(&path).await.assert_plain(404, text);
         }
     }
     assert!(site.upstream.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_long_token_is_passed_on_whole() {
+    let site = Site::start().await;
+    let long = token(&format!(r#"{{"sub":"{ID}","x":"{}"}}"#, "y".repeat(8_000)));
+    for path in paths(&long) {
+        assert_eq!(site.head(&path).await.status, 200);
+    }
+    let asked = site.upstream.asked();
+    let tokens =
+        asked.iter().filter(|asked| asked.headers.get("image-token").is_some_and(|token| *token == *long));
+    let keys = asked.iter().filter(|asked| asked.query.get("api_key") == Some(&long));
+    assert_eq!((tokens.count(), keys.count()), (2, 2));
 }
 
 #[tokio::test]

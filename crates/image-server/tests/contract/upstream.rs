@@ -13,6 +13,7 @@ use url::Url;
 use crate::site::{FULL_ISO, ID, Site, assisted_service};
 
 const SENSELESS: &str = "the infra-env service gave an answer that makes no sense";
+const BROKEN: &str = "the infra-env service cannot be reached";
 
 #[tokio::test]
 async fn an_iso_needs_the_ignition_config_and_the_infra_env() {
@@ -34,7 +35,7 @@ async fn an_iso_needs_the_ignition_config_and_the_infra_env() {
 #[tokio::test]
 async fn both_are_asked_for_at_the_same_time() {
     let site = Site::start().await;
-    site.upstream.answer_together();
+    site.upstream.answer_together(2);
     assert_eq!(site.head(FULL_ISO).await.status, 200);
 }
 
@@ -86,6 +87,18 @@ async fn an_infra_env_that_is_not_json_is_a_bad_gateway() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_is_a_bad_gateway() {
+    let site = Site::start().await;
+    site.upstream.set_ignition(Reply::breaks_off());
+    site.get(FULL_ISO).await.assert_trouble(502, BROKEN);
+    site.upstream.set_ignition(Reply::ok("{}"));
+    site.upstream.set_infra_env(Reply::breaks_off());
+    site.get(FULL_ISO).await.assert_trouble(502, BROKEN);
+    site.upstream.set_ramdisk(Reply::breaks_off());
+    site.get(&format!("/images/{ID}/pxe-initrd?version=4.18")).await.assert_trouble(502, BROKEN);
+}
+
+#[tokio::test]
 async fn an_unreachable_service_is_a_bad_gateway_and_its_address_is_not_told() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let url = Url::parse(&format!("http://{closed}")).unwrap();
@@ -96,7 +109,7 @@ async fn an_unreachable_service_is_a_bad_gateway_and_its_address_is_not_told() {
 #[tokio::test]
 async fn a_service_that_does_not_answer_in_time_is_a_gateway_timeout() {
     let site = Site::impatient().await;
-    for reply in [Reply::hangs(), Reply::stalls()] {
+    for reply in [Reply::hangs(), Reply::stalls(), Reply::trickles()] {
         site.upstream.set_ignition(reply.clone());
         site.upstream.set_infra_env(Reply::ok("{}"));
         site.get(FULL_ISO).await.assert_trouble(504, "the infra-env service did not answer in time");
@@ -129,11 +142,14 @@ async fn an_ignition_config_that_does_not_fit_is_unprocessable() {
 #[tokio::test]
 async fn an_answer_beyond_all_bounds_is_not_read_to_the_end() {
     let site = Site::start().await;
-    site.upstream.set_ignition(Reply::ok(vec![b' '; 9_000_000]));
+    site.upstream.set_ignition(Reply::endless());
     site.get(FULL_ISO).await.assert_line(422, "more than 8388608 bytes of Ignition config are not accepted");
     site.upstream.set_ignition(Reply::ok("{}"));
-    site.upstream.set_infra_env(Reply::ok(vec![b' '; 18_000_000]));
+    site.upstream.set_infra_env(Reply::endless());
     site.get(FULL_ISO).await.assert_line(422, "more than 16777216 bytes of infra-env are not accepted");
+    site.upstream.set_ramdisk(Reply::endless());
+    let answer = site.get(&format!("/images/{ID}/pxe-initrd?version=4.18")).await;
+    answer.assert_line(422, "more than 16777216 bytes of network configuration are not accepted");
 }
 
 #[tokio::test]

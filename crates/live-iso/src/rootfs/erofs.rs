@@ -33,8 +33,8 @@ mod feature {
 /// What a block may have, as a power of two. Builders use 12, and 16 for kernels with such pages.
 const BLOCK_LOG: std::ops::RangeInclusive<u8> = 9..=16;
 
-/// In all, for one program. The most that is known to be needed is a thousandth of it, or a hundredth where nothing is
-/// compressed and every block is a read.
+/// In all, for one program. The largest takes some 20,000 if it is not compressed, a block at a time; compressed ones
+/// take a few for each extent.
 const READS_MAX: u64 = 1 << 20;
 /// Twice the largest program, were it stored as it is.
 const BYTES_MAX: u64 = 128 << 20;

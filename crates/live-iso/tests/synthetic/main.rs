@@ -6,5 +6,6 @@ mod embedded;
 mod eras;
 mod iso;
 mod layout;
+mod minimal;
 mod plan;
 mod volume;

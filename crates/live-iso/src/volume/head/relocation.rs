@@ -60,9 +60,14 @@ impl Relocation {
         Some(piece.new.start + (old.start - piece.old.start))
     }
 
-    /// Where the piece with exactly these blocks is now.
+    /// The piece with exactly these blocks, if it was made anew.
+    pub(super) fn made(&self, old: &Range<u64>) -> Option<&Piece> {
+        self.piece(old.start).filter(|piece| !piece.kept && piece.old == *old)
+    }
+
+    /// Where the piece with exactly these blocks is now, if it was made anew.
     pub(super) fn replaced(&self, old: &Range<u64>) -> Option<u64> {
-        self.piece(old.start).filter(|piece| !piece.kept && piece.old == *old).map(|piece| piece.new.start)
+        self.made(old).map(|piece| piece.new.start)
     }
 
     pub(super) fn old_sectors(&self) -> u64 {

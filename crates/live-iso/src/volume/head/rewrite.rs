@@ -19,7 +19,7 @@ use super::{
     BOOT_RECORD, Head, PRIMARY, ROOT_RECORD, SPACE_SIZE, SUPPLEMENTARY, SYSTEM_AREA, both_endian, directory,
     malformed, path_table, put, susp, u32_block,
 };
-use crate::{Error, Extent, Plan, PlanError, Segment};
+use crate::{Error, Extent, Plan, Segment};
 
 /// Where a directory record has the block and the length of its file.
 const RECORD_BLOCK: usize = 2;
@@ -116,7 +116,7 @@ impl Head {
         if relocated_tail != plan.len() {
             return Err(malformed("the ISO", "its parts overlap"));
         }
-        let plan = patched(plan, patches)?;
+        let plan = patched(&plan, patches)?;
         let Places { relocation, added, .. } = places;
         Ok(Rewritten { plan, added, relocation })
     }
@@ -192,7 +192,7 @@ impl Head {
     fn tail(&self, new_size: u64, has_backup: bool, writer: &mut Writer) -> u64 {
         let offset = self.blocks * BLOCK;
         let len = self.size - offset;
-        if !has_backup && new_size - writer.len == len {
+        if !has_backup && new_size.checked_sub(writer.len) == Some(len) {
             writer.segment(Segment::Base(Extent { offset, len }));
         }
         writer.fill_to(new_size);
@@ -282,7 +282,7 @@ impl<'a> Places<'a> {
         for (old, new) in head.directories.iter().zip(entries) {
             let lost = || malformed("a directory", "it lies in another structure");
             let old_blocks = old.block..old.block + old.len.div_ceil(BLOCK);
-            let piece = relocation.pieces().iter().find(|piece| piece.old == old_blocks).ok_or_else(lost)?;
+            let piece = relocation.made(&old_blocks).ok_or_else(lost)?;
             let len = (piece.new.end - piece.new.start) * BLOCK;
             // go-diskfs writes lengths that are no whole blocks.
             let len =
@@ -407,13 +407,20 @@ impl Writer {
     }
 }
 
-/// The plan with bytes written over it, as if it had always been so.
-fn patched(plan: Plan, patches: BTreeMap<u64, Bytes>) -> Result<Plan, Error> {
-    let clash = |_: PlanError| malformed("the head of the volume", "parts of it overlap");
-    let plan = patches.into_iter().try_fold(plan, |plan, (offset, bytes)| {
-        plan.overlay(offset, [Segment::Bytes(bytes)]).map_err(clash)
-    })?;
-    Ok(plan.into_segments().collect())
+/// The plan with bytes written over it, as if it had always been so. There may be as many as there are records.
+fn patched(plan: &Plan, patches: BTreeMap<u64, Bytes>) -> Result<Plan, Error> {
+    let clash = || malformed("the head of the volume", "parts of it overlap");
+    let mut segments = Vec::new();
+    let mut end = 0;
+    for (offset, bytes) in patches {
+        let patch_end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= plan.len());
+        let patch_end = patch_end.filter(|_| end <= offset).ok_or_else(clash)?;
+        segments.extend(plan.slice(end..offset).into_segments());
+        segments.push(Segment::Bytes(bytes));
+        end = patch_end;
+    }
+    segments.extend(plan.slice(end..plan.len()).into_segments());
+    Ok(segments.into_iter().collect())
 }
 
 /// The blocks that hold some bytes.

@@ -1,0 +1,123 @@
+//! Which images are wanted, and where they come from.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use provision::origin::{self, InvalidRequestParameters, QueryParams, RequestHeaders};
+use provision::os_images::{self, OsImage};
+use release_payload::release_images::{self, ReleaseImage};
+
+use super::{Merged, Problems};
+
+/// What to serve.
+#[derive(Debug, Default)]
+pub(crate) struct Images {
+    pub(crate) os_images: Vec<OsImage>,
+    pub(crate) releases: Vec<ReleaseImage>,
+}
+
+/// Reads both lists. Stock configurations carry `RELEASE_IMAGES` for another program, so they count only together with a
+/// pull secret.
+pub(super) fn read(
+    merged: &Merged,
+    registry: &oci_registry::Config,
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) -> Images {
+    let os_images = ["OS_IMAGES", "RHCOS_VERSIONS"]
+        .into_iter()
+        .find_map(|variable| merged.text(variable).map(|json| (variable, json)));
+    let pull_secret_given = merged.text("PULL_SECRET").or(merged.text("PULL_SECRET_FILE")).is_some();
+    let releases = merged.text("RELEASE_IMAGES").filter(|_| pull_secret_given);
+    if os_images.is_none() && releases.is_none() {
+        problems.add(
+            "nothing to serve: give RELEASE_IMAGES together with PULL_SECRET or PULL_SECRET_FILE \
+             ({\"auths\":{}} for registries that ask for none), or OS_IMAGES"
+                .to_owned(),
+        );
+    }
+    Images {
+        os_images: os_images.map(|(name, json)| from_web_servers(name, json, problems)).unwrap_or_default(),
+        releases: releases
+            .map(|json| from_registries(json, registry, problems, warnings))
+            .unwrap_or_default(),
+    }
+}
+
+fn from_web_servers(variable: &str, json: &str, problems: &mut Problems) -> Vec<OsImage> {
+    os_images::parse(json).unwrap_or_else(|error| {
+        add_all(problems, variable, error.problems);
+        Vec::new()
+    })
+}
+
+fn from_registries(
+    json: &str,
+    registry: &oci_registry::Config,
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) -> Vec<ReleaseImage> {
+    let releases = release_images::parse(json).unwrap_or_else(|error| {
+        add_all(problems, "RELEASE_IMAGES", error.problems);
+        Vec::new()
+    });
+    let credentials = &registry.credentials;
+    warnings.extend(credentials.unusable_entries().map(|entry| entry.to_string()));
+    for release in releases.iter().filter(|release| matches!(credentials.lookup(&release.pullspec), Ok(None)))
+    {
+        warnings.push(format!(
+            "the pull secret has no entry for {}, which is asked anonymously",
+            release.pullspec
+        ));
+    }
+    releases
+}
+
+/// How the ISOs of `OS_IMAGES` are downloaded.
+pub(super) fn origin(merged: &Merged, problems: &mut Problems) -> origin::Config {
+    let headers = parameters(merged, "OS_IMAGES_REQUEST_HEADERS", RequestHeaders::parse, problems);
+    let query_params = parameters(merged, "OS_IMAGES_REQUEST_QUERY_PARAMS", QueryParams::parse, problems);
+    let Boolean(insecure_skip_verify) = merged.parsed("INSECURE_SKIP_VERIFY", Boolean(false), problems);
+    origin::Config {
+        headers,
+        query_params,
+        trusted_ca_pem: merged.file("OS_IMAGE_DOWNLOAD_TRUSTED_CA_FILE", problems).map(String::into_bytes),
+        insecure_skip_verify,
+        ..origin::Config::default()
+    }
+}
+
+fn parameters<T: Default>(
+    merged: &Merged,
+    variable: &str,
+    parse: impl Fn(&str) -> Result<T, InvalidRequestParameters>,
+    problems: &mut Problems,
+) -> T {
+    let parsed = merged.text(variable).map(parse).transpose();
+    match parsed {
+        Ok(parameters) => parameters.unwrap_or_default(),
+        Err(error) => {
+            add_all(problems, variable, error.problems);
+            T::default()
+        }
+    }
+}
+
+fn add_all(problems: &mut Problems, variable: &str, found: impl IntoIterator<Item: Display>) {
+    found.into_iter().for_each(|problem| problems.add(format!("{variable}: {problem}")));
+}
+
+/// A truth value in the spellings that Go accepts.
+struct Boolean(bool);
+
+impl FromStr for Boolean {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Self(true)),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Self(false)),
+            _ => Err("expected true or false"),
+        }
+    }
+}
