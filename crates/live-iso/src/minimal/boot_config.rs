@@ -103,14 +103,26 @@ impl BootConfig {
 
     /// The configuration with another `argument`, such `areas`, and `images` behind the initramfs images it loads.
     pub(super) fn edited(&self, argument: &str, areas: &[Area], images: &[&str]) -> Result<Edited, Error> {
-        let mut edits: Vec<_> = areas.iter().map(|area| (area.range.clone(), area.content.clone())).collect();
+        let mut edits = Vec::new();
+        for Area { range, content } in areas {
+            let before = self.text.get(..range.start).unwrap_or_default();
+            if !before.is_empty()
+                && !before.ends_with(char::is_whitespace)
+                && !content.starts_with(char::is_whitespace)
+            {
+                edits.push((range.start..range.start, " ".to_owned()));
+            }
+            edits.push((range.clone(), content.clone()));
+        }
         let mut loads_initramfs = false;
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {
             let range = start..start + line.trim_end_matches(['\n', '\r']).len();
             start += line.len();
-            // Of a line that leads into an area, only what is before the area is edited here.
-            let area = areas.iter().find(|area| area.range.start < range.end && range.start < area.range.end);
+            // Of a line that leads into an area, only what is before the area is edited here. An area without
+            // arguments begins with the end of the line.
+            let area =
+                areas.iter().find(|area| area.range.start <= range.end && range.start < area.range.end);
             let end = area.map_or(range.end, |area| area.range.start.max(range.start));
             let line = self.text.get(range.start..end).unwrap_or_default();
             let Some(command) = Command::of(line, self.dialect) else { continue };
@@ -221,6 +233,23 @@ mod tests {
         let (new, places) = edited("isolinux/isolinux.cfg", text, &areas).unwrap();
         assert_eq!(new, "append initrd=/i,/a,/b rw U\n####\nappend initrd=/k,/a,/b ro U\n#\n");
         assert_eq!(places, [new.find("ro").unwrap() as u64, new.find("rw").unwrap() as u64]);
+    }
+
+    #[test]
+    fn an_area_without_arguments_follows_a_blank() {
+        let text = "\tlinux /vmlinuz\n####\n\tinitrd /i\n";
+        let start = text.find("\n###").unwrap();
+        let areas = [Area { range: start..start + 5, content: "U\n######".to_owned() }];
+        let (new, places) = edited("EFI/redhat/grub.cfg", text, &areas).unwrap();
+        assert_eq!(new, "\tlinux /vmlinuz U\n######\n\tinitrd /i /a /b\n");
+        assert_eq!(places, [new.find('U').unwrap() as u64]);
+
+        let text = "append initrd=/i coreos.liveiso=x\n#\n";
+        let start = text.find(" coreos").unwrap();
+        let areas = [Area { range: start..text.len() - 1, content: "U\n#".to_owned() }];
+        let (new, places) = edited("isolinux/isolinux.cfg", text, &areas).unwrap();
+        assert_eq!(new, "append initrd=/i,/a,/b U\n#\n");
+        assert_eq!(places, [new.find('U').unwrap() as u64]);
     }
 
     #[test]
