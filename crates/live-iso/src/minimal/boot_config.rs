@@ -73,7 +73,8 @@ enum Command {
 
 impl Command {
     fn of(line: &str, dialect: Dialect) -> Option<Self> {
-        let command = line.split_ascii_whitespace().next()?;
+        let mut words = line.split_ascii_whitespace();
+        let command = words.next()?;
         match dialect {
             Dialect::Grub => match command {
                 "linux" | "linux16" | "linuxefi" => Some(Self::Kernel),
@@ -81,6 +82,8 @@ impl Command {
                 _ => None,
             },
             Dialect::Isolinux => match command.to_ascii_lowercase().as_str() {
+                // Alone, a hyphen takes back the arguments that were given for all kernels.
+                "append" if words.eq(["-"]) => None,
                 "append" => Some(Self::Kernel),
                 "initrd" => Some(Self::Initramfs),
                 _ => None,
@@ -185,7 +188,9 @@ fn with_images(line: &str, separator: char, images: &[&str]) -> String {
 
 /// A command with further images in its `initrd=`, if it has that.
 fn with_images_in_list(line: &str, images: &[&str]) -> Option<String> {
-    let (before, list) = line.split_at(line.find(" initrd=")? + 1);
+    let begins_word = |at: &usize| line.get(..*at).is_some_and(|before| before.ends_with([' ', '\t']));
+    let at = line.match_indices("initrd=").map(|(at, _)| at).find(begins_word)?;
+    let (before, list) = line.split_at(at);
     let (list, after) = list.split_at(list.find([' ', '\t']).unwrap_or(list.len()));
     Some(format!("{before}{}{after}", with_images(list, Dialect::Isolinux.separator(), images)))
 }
@@ -220,6 +225,28 @@ mod tests {
         let command = "  INITRD /i,/j\r\n  APPEND rw coreos.liveiso=x";
         let expected = "  INITRD /i,/j,/a,/b\r\n  APPEND rw U";
         assert_eq!(edited("isolinux/isolinux.cfg", command, &[]).unwrap().0, expected);
+    }
+
+    #[test]
+    fn a_list_of_images_may_follow_a_tab() {
+        let tabs = "append\tinitrd=/i\tnoinitrd=x rw\n";
+        assert_eq!(
+            edited("isolinux/isolinux.cfg", tabs, &[]).unwrap().0,
+            "append\tinitrd=/i,/a,/b\tnoinitrd=x rw U\n"
+        );
+        let later = "append noinitrd=x initrd=/i";
+        assert_eq!(
+            edited("isolinux/isolinux.cfg", later, &[]).unwrap().0,
+            "append noinitrd=x initrd=/i,/a,/b U"
+        );
+    }
+
+    #[test]
+    fn a_hyphen_for_no_arguments_stays_alone() {
+        let text = "append initrd=/i rw\nlabel local\n  localboot 0\n  append -\n";
+        let expected = "append initrd=/i,/a,/b rw U\nlabel local\n  localboot 0\n  append -\n";
+        assert_eq!(edited("isolinux/isolinux.cfg", text, &[]).unwrap().0, expected);
+        assert_eq!(edited("isolinux/isolinux.cfg", "append -\n", &[]), Err("no kernel".to_owned()));
     }
 
     #[test]
