@@ -10,8 +10,11 @@
 
 use std::ops::Range;
 
-use super::arguments;
+use super::arguments::{self, LIVE_ISO};
 use crate::{Error, Extent};
+
+/// How the kernel is called in every image that has a boot loader.
+const KERNEL: &str = "vmlinuz";
 
 /// The configuration of a boot loader.
 pub(super) struct BootConfig {
@@ -97,6 +100,12 @@ impl BootConfig {
         Dialect::of_path(path).is_some()
     }
 
+    /// Whether a file at `path` may be a configuration, if not one of those known.
+    pub(super) fn may_be_at(path: &str) -> bool {
+        let suffix = path.rsplit_once('.').map(|(_, suffix)| suffix.to_ascii_lowercase());
+        suffix.is_some_and(|suffix| matches!(suffix.as_str(), "cfg" | "conf" | "con"))
+    }
+
     /// None if it starts no kernel.
     pub(super) fn new(path: &str, extent: Extent, text: String) -> Option<Self> {
         let dialect = Dialect::of_path(path)?;
@@ -153,8 +162,13 @@ impl BootConfig {
             return Err(malformed("it starts a kernel without an initramfs"));
         }
         edits.sort_by_key(|(range, _)| range.start);
-        self.apply(&edits, areas)
-            .ok_or_else(|| malformed("an area for kernel arguments lies across commands"))
+        let edited = self
+            .apply(&edits, areas)
+            .ok_or_else(|| malformed("an area for kernel arguments lies across commands"))?;
+        if commands(&edited.text).any(|line| line.contains(LIVE_ISO)) {
+            return Err(malformed("it starts a kernel in a way that is not understood"));
+        }
+        Ok(edited)
     }
 
     fn apply(&self, edits: &[(Range<usize>, String)], areas: &[Area]) -> Option<Edited> {
@@ -174,6 +188,16 @@ impl BootConfig {
         text.push_str(self.text.get(end..)?);
         Some(Edited { text, areas: places })
     }
+}
+
+/// Whether a text looks as if a kernel is started by it.
+pub(super) fn names_kernel(text: &str) -> bool {
+    commands(text).any(|line| line.contains(LIVE_ISO) || line.contains(KERNEL))
+}
+
+/// The lines that are no comments.
+fn commands(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim_start().starts_with('#'))
 }
 
 /// A command with further images behind those it has.
@@ -288,6 +312,13 @@ mod tests {
             [Area { range: 10..20, content: String::new() }, Area { range: 15..25, content: String::new() }];
         assert!(edited("EFI/redhat/grub.cfg", text, &areas).is_err());
         assert!(edited("EFI/redhat/grub.cfg", "\tlinux /vmlinuz rw\n", &[]).is_err());
+        let on_one_line = "menuentry x { linux /vmlinuz coreos.liveiso=x ; initrd /i ; }\n";
+        assert_eq!(edited("EFI/redhat/grub.cfg", on_one_line, &[]), Err("no kernel".to_owned()));
+        let after_another = format!("{text}{on_one_line}");
+        let refused = edited("EFI/redhat/grub.cfg", &after_another, &[]).unwrap_err();
+        assert!(refused.ends_with("it starts a kernel in a way that is not understood"), "{refused}");
+        let comment = format!("{text}# {on_one_line}");
+        assert!(edited("EFI/redhat/grub.cfg", &comment, &[]).unwrap().0.ends_with(&comment[text.len()..]));
         assert_eq!(edited("EFI/redhat/grub.cfg", "configfile /a\n", &[]), Err("no kernel".to_owned()));
         assert!(!BootConfig::is_at("EFI/grub.cfg") && !BootConfig::is_at("images/isolinux.cfg"));
     }

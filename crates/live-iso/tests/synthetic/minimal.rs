@@ -158,11 +158,36 @@ fn files_beyond_4_gib_move_too() {
 fn an_image_without_a_boot_loader_or_with_half_a_one_is_refused() {
     let reason = refused(&iso().without("EFI/redhat/grub.cfg").without("coreos/kargs.json"));
     assert!(reason.ends_with("it is not known where its boot loader has the kernel arguments"), "{reason}");
-    let reason = refused(&Iso::coreos());
+    let grub = format!("linux /vmlinuz {ARGUMENTS}\n");
+    let reason = refused(&iso().without("coreos/kargs.json").file("EFI/redhat/grub.cfg", grub.as_bytes()));
     assert!(
         reason.ends_with("EFI/redhat/grub.cfg is malformed: it starts a kernel without an initramfs"),
         "{reason}"
     );
+}
+
+/// It would boot with the one boot loader, and not with the other.
+#[test]
+fn a_configuration_that_is_not_understood_is_refused() {
+    let on_one_line = b"menuentry x { linux /images/pxeboot/vmlinuz a coreos.liveiso=x ; initrd /i ; }\n";
+    for path in ["EFI/BOOT/grub.cfg", "boot/grub2/grub.cfg", "EFI/BOOT/BOOT.conf", "isolinux/other.cfg"] {
+        for text in [&on_one_line[..], b"kernel=/images/pxeboot/vmlinuz\n", b"\xffappend coreos.liveiso=x\n"]
+        {
+            if path == "EFI/BOOT/grub.cfg" && text.starts_with(b"\xff") {
+                continue;
+            }
+            for names in [Names::RockRidge, Names::IsoOnly] {
+                let reason = refused(&iso().names(names).file(path, text));
+                assert!(
+                    reason.ends_with("is malformed: it starts a kernel in a way that is not understood"),
+                    "{path}: {reason}"
+                );
+            }
+        }
+        for text in ["configfile /EFI/redhat/grub.cfg\n", "# kernel /images/pxeboot/vmlinuz\n"] {
+            assert!(minimal(&iso().file(path, text.as_bytes()).build().bytes).is_ok(), "{path}");
+        }
+    }
 }
 
 #[test]
