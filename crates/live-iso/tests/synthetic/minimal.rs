@@ -190,6 +190,23 @@ fn a_configuration_that_is_not_understood_is_refused() {
     }
 }
 
+/// With that boot loader the network configuration would not be loaded.
+#[test]
+fn an_area_in_a_file_that_is_no_known_configuration_is_refused() {
+    let other = format!("x {ARGUMENTS}\n{}\n", "#".repeat(FILLING));
+    let kargs = serde_json::json!({
+        "default": ARGUMENTS,
+        "files": [{"path": "EFI/redhat/grub.cfg", "offset": 25}, {"path": "boot/entry", "offset": 2}],
+        "size": ARGUMENTS.len() + 1 + FILLING,
+    });
+    let iso =
+        iso().file("boot/entry", other.as_bytes()).file("coreos/kargs.json", kargs.to_string().as_bytes());
+    let reason = refused(&iso);
+    let expected =
+        "the area for kernel arguments in \"boot/entry\" is in no configuration that loads further images";
+    assert!(reason.ends_with(expected), "{reason}");
+}
+
 #[test]
 fn without_areas_the_commands_themselves_are_edited() {
     let grub = format!("linux /vmlinuz {ARGUMENTS}\ninitrd /initrd.img\n");
