@@ -220,6 +220,26 @@ fn without_areas_the_commands_themselves_are_edited() {
     assert_eq!(refused, Err(PlanError::NoKernelArgumentArea));
 }
 
+/// As go-diskfs writes them.
+#[test]
+fn a_directory_of_no_whole_blocks_may_lose_one_entry_and_get_another() {
+    let mut image = iso().file("images/x", b"x").build();
+    let (directory, rootfs) = (image.offset("images"), image.offset("images/pxeboot/rootfs.img"));
+    let mut len = 0;
+    while image.bytes[directory + len] > 0 {
+        len += usize::from(image.bytes[directory + len]);
+    }
+    image.resize("images", u32::try_from(len).unwrap());
+    image.relocate("images/x", u32::try_from(rootfs / BLOCK).unwrap());
+    image.resize("images/x", 7001);
+
+    let minimal = Layout::read(&image.bytes).unwrap().minimal(&"http://a/b".parse().unwrap(), None).unwrap();
+    let planned = Planned { plan: minimal.plan(&Customization::default()).unwrap(), iso: &image.bytes };
+    let found: Vec<_> = contents(&planned).into_keys().filter(|path| path.starts_with("images/")).collect();
+    let expected = ["assisted_installer_custom.img", "ignition.img", "pxeboot/initrd.img", "pxeboot/vmlinuz"];
+    assert_eq!(found, expected.map(|name| format!("images/{name}")));
+}
+
 #[test]
 fn files_that_share_blocks_with_what_changes_are_refused() {
     for with in ["images/pxeboot/rootfs.img", "coreos/kargs.json"] {
