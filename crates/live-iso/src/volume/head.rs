@@ -12,11 +12,11 @@
 mod boot_catalog;
 mod directory;
 mod edits;
+mod locations;
 mod partition_tables;
 mod path_table;
 mod relocation;
 mod rewrite;
-mod susp;
 
 use std::collections::BTreeSet;
 
@@ -27,10 +27,10 @@ use crate::{Error, Extent, ReadAt};
 
 use boot_catalog::BootCatalog;
 use directory::{Directory, Names, Trees};
+use locations::Location;
 use partition_tables::PartitionTables;
 use path_table::PathTable;
 use relocation::SECTOR;
-use susp::Location;
 
 pub(crate) use edits::{Edits, NewFile};
 pub(crate) use rewrite::Rewritten;

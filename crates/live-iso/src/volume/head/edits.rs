@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::super::iso_name;
+use super::super::{iso_name, susp};
 use super::directory::{Directory, Entry, Names};
-use super::{both_endian, malformed, put, susp};
+use super::{both_endian, malformed, put};
 use crate::{Error, Extent, Segment};
 
 const MORE_EXTENTS: u8 = 0x80;

@@ -17,7 +17,7 @@ use super::partition_tables::{Backup, PartitionTables};
 use super::relocation::{Piece, Relocation};
 use super::{
     BOOT_RECORD, Head, PRIMARY, ROOT_RECORD, SPACE_SIZE, SUPPLEMENTARY, SYSTEM_AREA, both_endian, directory,
-    malformed, path_table, put, susp, u32_block,
+    locations, malformed, path_table, put, u32_block,
 };
 use crate::{Error, Extent, Plan, Segment};
 
@@ -208,7 +208,7 @@ impl Head {
     ) -> Result<BTreeMap<u64, Bytes>, Error> {
         let mut patches: Vec<(u64, Bytes)> = edits.patched.clone();
         for location in &self.continued_locations {
-            let number = susp::relocated(*location, &places.relocation)?;
+            let number = locations::relocated(*location, &places.relocation)?;
             patches.push((location.at, Bytes::copy_from_slice(&number)));
         }
         if let Some(catalog) = &self.boot_catalog {
@@ -318,7 +318,7 @@ impl<'a> Places<'a> {
                 put(&mut record, RECORD_BLOCK, &both_endian(block))?;
                 put(&mut record, RECORD_LEN, &both_endian(len))?;
             }
-            susp::relocate(&mut record, &entry.locations, &self.relocation)?;
+            locations::relocate(&mut record, &entry.locations, &self.relocation)?;
             writer.fill_to(start + directory::place(writer.len - start, record.len()));
             writer.bytes(&record);
         }
