@@ -113,13 +113,13 @@ impl SystemArea {
         }
         for at in partition_tables::mbr_partitions(&self.area).collect::<Vec<_>>() {
             self.relocate_mbr_partition(at, relocation)
-                .ok_or_else(|| malformed("the MBR", "a partition lies beyond the image"))??;
+                .ok_or_else(|| malformed("the MBR", "a partition lies beyond the image"))?;
         }
         self.drop_apple_partition_map();
         let Some(gpt) = self.gpt.take() else { return Ok((self.area, None)) };
         let backup = gpt
             .relocate(&mut self.area, relocation)
-            .ok_or_else(|| malformed("the GPT", "a partition or its copy lies beyond the image"))??;
+            .ok_or_else(|| malformed("the GPT", "a partition or its copy lies beyond the image"))?;
         Ok((self.area, Some(backup)))
     }
 
@@ -133,7 +133,7 @@ impl SystemArea {
         }
     }
 
-    fn relocate_mbr_partition(&mut self, at: usize, relocation: &Relocation) -> Option<Result<(), Error>> {
+    fn relocate_mbr_partition(&mut self, at: usize, relocation: &Relocation) -> Option<()> {
         let partition = self.area.get_mut(at..at + 16)?;
         let old_start = u64::from(field::u32_le(partition, 8)?);
         let old_end = old_start + u64::from(field::u32_le(partition, 12)?);
@@ -147,7 +147,7 @@ impl SystemArea {
         let numbers = [u32::try_from(start).ok()?, u32::try_from(end.checked_sub(start)?).ok()?];
         let [start, count] = numbers.map(u32::to_le_bytes);
         let put_all = [(1, &first[..]), (5, &last), (8, &start), (12, &count)];
-        Some(put_all.into_iter().try_for_each(|(at, bytes)| put(partition, at, bytes)))
+        put_all.into_iter().try_for_each(|(at, bytes)| put(partition, at, bytes).ok())
     }
 }
 
@@ -182,7 +182,7 @@ impl Gpt {
         self.partitions_len() + SECTOR
     }
 
-    fn relocate(&self, area: &mut [u8], relocation: &Relocation) -> Option<Result<Backup, Error>> {
+    fn relocate(&self, area: &mut [u8], relocation: &Relocation) -> Option<Backup> {
         for at in self.used_partitions(area) {
             let partition = area.get_mut(at..at + self.partition)?;
             let first = relocation.sector(field::u64_le(partition, GPT_FIRST)?)?;
@@ -216,7 +216,7 @@ impl Gpt {
         bytes.resize(usize::try_from(self.partitions_len()).ok()?, 0);
         bytes.extend(copy);
         bytes.resize(usize::try_from(self.backup_len()).ok()?, 0);
-        Some(Ok(Backup { offset: first.checked_mul(SECTOR)?, bytes }))
+        Some(Backup { offset: first.checked_mul(SECTOR)?, bytes })
     }
 }
 
