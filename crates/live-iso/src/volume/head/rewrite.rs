@@ -5,8 +5,10 @@
 //! up in the [`Relocation`]: so extents that were shared still are, and what no structure names (padding, a version
 //! block) still is where it was between its neighbours.
 
+mod destinations;
+mod writer;
+
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use bytes::Bytes;
 use super::super::BLOCK;
 use super::super::descriptor::{self, PRIMARY, SUPPLEMENTARY};
 use super::boot_catalog::StoredCatalog;
-use super::edits::{Edits, NewDirectory, NewEntry};
+use super::edits::{Edits, NewDirectory};
 use super::partition_tables::{Backup, SystemArea};
 use super::relocation::{Piece, Relocation};
 use super::{
@@ -23,9 +25,8 @@ use super::{
 };
 use crate::{Error, Extent, Plan, Segment};
 
-/// Where a directory record has the block and the length of its file.
-const RECORD_BLOCK: usize = 2;
-const RECORD_LEN: usize = 10;
+use destinations::Destinations;
+use writer::{Writer, patched};
 
 /// A new image.
 pub(crate) struct Rewritten {
@@ -79,24 +80,24 @@ impl Head {
         let boot_image = self.boot_catalog.as_ref().and_then(StoredCatalog::default_image);
         let (system_area, backup) = tables.relocated(&relocation, boot_image)?;
 
-        let places = Places::new(self, edits, &directories, relocation)?;
+        let destinations = Destinations::new(self, edits, &directories, relocation)?;
         let mut writer = Writer::default();
-        for (piece, content) in places.relocation.pieces().iter().zip(&contents) {
+        for (piece, content) in destinations.relocation.pieces().iter().zip(&contents) {
             match *content {
                 None => {
                     let len = (piece.old.end - piece.old.start) * BLOCK;
                     writer.segment(Segment::Base(Extent { offset: piece.old.start * BLOCK, len }));
                 }
                 Some(Content::SystemArea) => writer.bytes(&system_area),
-                Some(Content::Descriptors) => self.write_descriptors(&places, &mut writer)?,
+                Some(Content::Descriptors) => self.write_descriptors(&destinations, &mut writer)?,
                 Some(Content::Directory(number)) => {
                     if let Some(directory) = directories.get(number) {
-                        places.write_directory(&directory.entries, &mut writer)?;
+                        destinations.write_directory(&directory.entries, &mut writer)?;
                     }
                 }
                 Some(Content::PathTable(number)) => {
                     if let Some(table) = self.path_tables.get(number) {
-                        writer.bytes(&table.relocated(&places.relocation)?);
+                        writer.bytes(&table.relocated(&destinations.relocation)?);
                     }
                 }
                 Some(Content::Replaced(number)) => {
@@ -115,13 +116,13 @@ impl Head {
             writer.fill_to(piece.new.end * BLOCK);
         }
         let relocated_tail = self.tail(new_size, backup.is_some(), &mut writer);
-        let patches = self.patches(edits, &places, backup)?;
+        let patches = self.patches(edits, &destinations, backup)?;
         let plan = writer.finish();
         if relocated_tail != plan.len() {
             return Err(malformed("the ISO", "its parts overlap"));
         }
         let plan = patched(&plan, patches)?;
-        let Places { relocation, added, .. } = places;
+        let Destinations { relocation, added, .. } = destinations;
         Ok(Rewritten { plan, added, relocation })
     }
 
@@ -167,21 +168,21 @@ impl Head {
         Ok((cut.pieces, cut.contents))
     }
 
-    fn write_descriptors(&self, places: &Places<'_>, writer: &mut Writer) -> Result<(), Error> {
+    fn write_descriptors(&self, destinations: &Destinations<'_>, writer: &mut Writer) -> Result<(), Error> {
         for old in &self.descriptors {
             let mut descriptor = old.clone();
             match descriptor.first().copied() {
                 _ if descriptor::boot_catalog(&descriptor).is_some() => {
                     if let Some(catalog) = &self.boot_catalog {
-                        catalog.relocate(&mut descriptor, &places.relocation)?;
+                        catalog.relocate(&mut descriptor, &destinations.relocation)?;
                     }
                 }
                 Some(PRIMARY | SUPPLEMENTARY) => {
-                    let blocks = u32_block(places.relocation.new_end())?;
+                    let blocks = u32_block(destinations.relocation.new_end())?;
                     put(&mut descriptor, SPACE_SIZE, &both_endian(blocks))?;
-                    path_table::relocate(&mut descriptor, &places.relocation)?;
+                    path_table::relocate(&mut descriptor, &destinations.relocation)?;
                     let root = descriptor.get_mut(ROOT_RECORD..).unwrap_or_default();
-                    places.relocate_directory(root)?;
+                    destinations.relocate_directory(root)?;
                 }
                 _ => {}
             }
@@ -205,28 +206,28 @@ impl Head {
     fn patches(
         &self,
         edits: &Edits,
-        places: &Places<'_>,
+        destinations: &Destinations<'_>,
         backup: Option<Backup>,
     ) -> Result<BTreeMap<u64, Bytes>, Error> {
         let mut patches: Vec<(u64, Bytes)> = edits.patched.clone();
         for location in &self.continued_locations {
-            let number = locations::relocated(*location, &places.relocation)?;
+            let number = locations::relocated(*location, &destinations.relocation)?;
             patches.push((location.at, Bytes::copy_from_slice(&number)));
         }
         if let Some(catalog) = &self.boot_catalog {
-            let bytes = catalog.patches(&places.relocation)?;
+            let bytes = catalog.patches(&destinations.relocation)?;
             patches.extend(bytes.into_iter().map(|(at, bytes)| (at, bytes.into())));
         }
         let mut moved = BTreeMap::new();
         for (offset, bytes) in patches {
             let old = Extent { offset, len: bytes.len() as u64 };
             let lost = || malformed("the head of the volume", "a part of it lies in another structure");
-            let start = places.relocation.kept(blocks_of(old)).ok_or_else(lost)?;
+            let start = destinations.relocation.kept(blocks_of(old)).ok_or_else(lost)?;
             moved.insert(start * BLOCK + offset % BLOCK, bytes);
         }
         if let Some(backup) = backup {
-            let padding = places.relocation.pieces().last().filter(|piece| piece.kept);
-            let padding = padding.map_or(places.relocation.new_end(), |piece| piece.new.start);
+            let padding = destinations.relocation.pieces().last().filter(|piece| piece.kept);
+            let padding = padding.map_or(destinations.relocation.new_end(), |piece| piece.new.start);
             if backup.offset < padding * BLOCK {
                 return Err(malformed("the GPT", "there is no room for it at the end of the image"));
             }
@@ -262,166 +263,6 @@ impl Cut {
         self.pieces.push(Piece { old, new, kept: content.is_none() });
         self.contents.push(content);
     }
-}
-
-/// Where everything that a record may name is in the new image.
-struct Places<'a> {
-    edits: &'a Edits,
-    relocation: Relocation,
-    /// Block and length of every directory, by its old block.
-    directories: HashMap<u64, (u32, u32)>,
-    added: Vec<Extent>,
-}
-
-impl<'a> Places<'a> {
-    fn new(
-        head: &Head,
-        edits: &'a Edits,
-        new_directories: &[NewDirectory],
-        relocation: Relocation,
-    ) -> Result<Self, Error> {
-        let mut directories = HashMap::new();
-        for (old, new) in head.directories.iter().zip(new_directories) {
-            let lost = || malformed("a directory", "it lies in another structure");
-            let old_blocks = old.block..old.block + old.len.div_ceil(BLOCK);
-            let piece = relocation.made(&old_blocks).ok_or_else(lost)?;
-            let len = (piece.new.end - piece.new.start) * BLOCK;
-            // go-diskfs writes lengths that are no whole blocks.
-            let len = if new.is_changed || old.len.is_multiple_of(BLOCK) { len } else { old.len };
-            directories.insert(old.block, (u32_block(piece.new.start)?, u32_block(len)?));
-        }
-        let mut offset = edits
-            .removed
-            .first()
-            .and_then(|removed| relocation.replaced(&blocks_of(*removed)))
-            .ok_or_else(|| malformed("the volume", "its root file system is nowhere"))?;
-        let mut added = Vec::new();
-        for file in &edits.added {
-            added.push(Extent { offset: offset * BLOCK, len: file.content.len() });
-            offset += blocks(file.content.len());
-        }
-        Ok(Self { edits, relocation, directories, added })
-    }
-
-    fn write_directory(&self, entries: &[NewEntry], writer: &mut Writer) -> Result<(), Error> {
-        let start = writer.len;
-        for NewEntry { entry, added } in entries {
-            let mut record = entry.bytes.clone();
-            if entry.is_directory {
-                self.relocate_directory(&mut record)?;
-            } else {
-                let (block, len) = match added {
-                    Some(number) => self.added_file(*number),
-                    None => self.file(entry),
-                }
-                .ok_or_else(|| {
-                    malformed(entry.name(), "it lies beyond the volume or in another structure")
-                })?;
-                put(&mut record, RECORD_BLOCK, &both_endian(block))?;
-                put(&mut record, RECORD_LEN, &both_endian(len))?;
-            }
-            locations::relocate(&mut record, &entry.locations, &self.relocation)?;
-            writer.fill_to(start + directory::place(writer.len - start, record.len()));
-            writer.bytes(&record);
-        }
-        Ok(())
-    }
-
-    /// Where a file is now, as a record has it.
-    fn file(&self, entry: &directory::Entry) -> Option<(u32, u32)> {
-        let len = u32::try_from(entry.extent.len).ok()?;
-        if len == 0 {
-            // Such a file is nowhere; a block it names is only kept if there is one.
-            return Some((u32_block(self.relocation.block(entry.block).unwrap_or(0)).ok()?, 0));
-        }
-        let blocks = entry.block..entry.block + entry.blocks;
-        if let Some((_, content)) = self.edits.replaced.iter().find(|(old, _)| *old == entry.extent) {
-            let block = self.relocation.replaced(&blocks)?;
-            return Some((u32_block(block).ok()?, u32::try_from(content.len()).ok()?));
-        }
-        Some((u32_block(self.relocation.kept(blocks)?).ok()?, len))
-    }
-
-    fn added_file(&self, number: usize) -> Option<(u32, u32)> {
-        let extent = self.added.get(number)?;
-        Some((u32_block(extent.offset / BLOCK).ok()?, u32::try_from(extent.len).ok()?))
-    }
-
-    /// Replaces place and length of a directory in its record.
-    fn relocate_directory(&self, record: &mut [u8]) -> Result<(), Error> {
-        let old = super::field::u32_le(record, RECORD_BLOCK).map(u64::from);
-        let place = old.and_then(|old| self.directories.get(&old));
-        let (block, len) = place.ok_or_else(|| malformed("a directory", "a record leads to none"))?;
-        put(record, RECORD_BLOCK, &both_endian(*block))?;
-        put(record, RECORD_LEN, &both_endian(*len))
-    }
-}
-
-/// Collects segments; bytes that follow one another become one.
-#[derive(Default)]
-struct Writer {
-    segments: Vec<Segment>,
-    pending: Vec<u8>,
-    len: u64,
-}
-
-/// Fewer zeros than this are not worth a segment.
-const ZEROS_MIN: u64 = 2 * BLOCK;
-
-impl Writer {
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.pending.extend(bytes);
-        self.len += bytes.len() as u64;
-    }
-
-    fn segment(&mut self, segment: Segment) {
-        self.flush();
-        self.len += segment.len();
-        self.segments.push(segment);
-    }
-
-    fn flush(&mut self) {
-        let zeros = self.pending.iter().rev().take_while(|byte| **byte == 0).count();
-        let zeros = if zeros as u64 >= ZEROS_MIN { zeros } else { 0 };
-        self.pending.truncate(self.pending.len() - zeros);
-        self.segments.push(Segment::Bytes(std::mem::take(&mut self.pending).into()));
-        self.segments.push(Segment::Zeros(zeros as u64));
-    }
-
-    fn fill_block(&mut self) {
-        self.fill_to(self.len.next_multiple_of(BLOCK));
-    }
-
-    fn fill_to(&mut self, end: u64) {
-        let zeros = end.saturating_sub(self.len);
-        if zeros >= ZEROS_MIN {
-            self.segment(Segment::Zeros(zeros));
-        } else if let Ok(zeros) = usize::try_from(zeros) {
-            self.pending.resize(self.pending.len() + zeros, 0);
-            self.len = self.len.max(end);
-        }
-    }
-
-    fn finish(mut self) -> Plan {
-        self.flush();
-        self.segments.into_iter().collect()
-    }
-}
-
-/// The plan with bytes written over it, as if it had always been so. There may be as many as there are records.
-fn patched(plan: &Plan, patches: BTreeMap<u64, Bytes>) -> Result<Plan, Error> {
-    let clash = || malformed("the head of the volume", "parts of it overlap");
-    let mut segments = Vec::new();
-    let mut end = 0;
-    for (offset, bytes) in patches {
-        let patch_end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= plan.len());
-        let patch_end = patch_end.filter(|_| end <= offset).ok_or_else(clash)?;
-        segments.extend(plan.slice(end..offset).into_segments());
-        segments.push(Segment::Bytes(bytes));
-        end = patch_end;
-    }
-    segments.extend(plan.slice(end..plan.len()).into_segments());
-    Ok(segments.into_iter().collect())
 }
 
 /// The blocks that hold some bytes.
