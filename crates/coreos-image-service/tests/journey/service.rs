@@ -6,12 +6,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use coreos_names::Arch;
 use serde_json::{Value, json};
+use test_support::fixtures::{OS_BUILD, live_iso};
 
 pub(crate) const INFRA_ENV: &str = "7d0f0dd5-3f1c-4d1b-9f0c-4a1f5a6c2b3e";
 
 /// Enough for the slowest machine; only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// An entry of OS_IMAGES.
+pub(crate) fn os_image(openshift_version: &str, arch: Arch, url: &str) -> Value {
+    json!({
+        "openshift_version": openshift_version, "version": OS_BUILD, "cpu_architecture": arch.name(), "url": url,
+    })
+}
 
 /// The program, not started yet.
 pub(crate) struct Builder {
@@ -88,6 +97,23 @@ impl Drop for Service {
 }
 
 impl Builder {
+    /// Finds the ISO of an architecture where the predecessor left it. Nobody listens where it is said to come from.
+    pub(crate) fn adopted(self, arch: Arch) -> Self {
+        let data = self.directory.join("data");
+        fs::create_dir_all(&data).unwrap();
+        fs::copy(live_iso(arch), data.join(format!("rhcos-full-iso-{OS_BUILD}-{arch}.iso"))).unwrap();
+        self.os_images(&[os_image("4.18", arch, "http://127.0.0.1:1/live.iso")])
+    }
+
+    pub(crate) fn os_images(self, images: &[Value]) -> Self {
+        self.variable("OS_IMAGES", &json!(images).to_string())
+    }
+
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     pub(crate) fn release(
         mut self,
         openshift_version: &str,
