@@ -19,7 +19,7 @@ fn release() -> Release {
 }
 
 /// Pushes a release with all its components into one repository.
-fn push(registry: &DockerRegistry, release: &Release) -> String {
+pub(crate) fn push(registry: &DockerRegistry, release: &Release) -> String {
     let repository = "mirror/ocp-release";
     for component in &release.components {
         registry.push(&format!("{repository}:{}", component.tag), &component.image);

@@ -8,9 +8,16 @@ use std::time::{Duration, Instant};
 
 use coreos_names::Arch;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use test_support::fixtures::{OS_BUILD, live_iso};
 
+use crate::IGNITION;
+use crate::tools::{coreos_installer, output};
+
 pub(crate) const INFRA_ENV: &str = "7d0f0dd5-3f1c-4d1b-9f0c-4a1f5a6c2b3e";
+
+/// The path of that infra-env's ISO.
+pub(crate) const FULL_ISO: &str = "/byid/7d0f0dd5-3f1c-4d1b-9f0c-4a1f5a6c2b3e/4.18/x86_64/full.iso";
 
 /// Enough for the slowest machine; only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -48,12 +55,36 @@ impl Service {
         Builder { directory: directory.to_owned(), command }
     }
 
+    /// What `/health` tells of each image.
+    pub(crate) fn images(&self) -> Vec<Value> {
+        let mut health: Value = serde_json::from_str(&self.curl(&["/health"])).unwrap();
+        serde_json::from_value(health["images"].take()).unwrap()
+    }
+
+    pub(crate) fn wait_until_images(&self, what: &str, condition: impl Fn(&[Value]) -> bool) {
+        let complaint = || format!("waited in vain until {what}: {:?}\n{}", self.images(), self.log());
+        wait(|| condition(&self.images()), complaint);
+    }
+
     pub(crate) fn wait_until_ready(&self) {
-        let ready = || {
-            let health: Value = serde_json::from_str(&self.curl(&["/health"])).unwrap();
-            health["images"].as_array().unwrap().iter().all(|image| image["state"] == "ready")
-        };
-        wait(ready, || format!("the images are not ready:\n{}", self.log()));
+        self.wait_until_images("all are ready", |images| {
+            images.iter().all(|image| image["state"] == "ready")
+        });
+    }
+
+    /// The ISO at a path without the Ignition config, which must be in it.
+    pub(crate) fn iso_without_ignition(&self, path: &str) -> Vec<u8> {
+        let iso = NamedTempFile::new().unwrap();
+        self.download(path, iso.path());
+        let found = output(coreos_installer(&["iso", "ignition", "show"]).arg(iso.path()));
+        assert_eq!(found, IGNITION);
+        output(coreos_installer(&["iso", "ignition", "remove"]).arg(iso.path()));
+        fs::read(iso.path()).unwrap()
+    }
+
+    /// The status of the answer to a request.
+    pub(crate) fn status(&self, path: &str) -> u16 {
+        self.curl(&[path, "--output", "/dev/null", "--write-out", "%{http_code}"]).parse().unwrap()
     }
 
     pub(crate) fn download(&self, path: &str, to: &Path) {
@@ -138,9 +169,11 @@ impl Builder {
         let directory = self.directory.join("infra-envs").join(INFRA_ENV);
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("discovery.ign"), ignition).unwrap();
-        let append: Vec<_> =
-            kernel_arguments.iter().map(|value| json!({"operation": "append", "value": value})).collect();
-        fs::write(directory.join("kernel_arguments.json"), json!(append).to_string()).unwrap();
+        if !kernel_arguments.is_empty() {
+            let append = |value| json!({"operation": "append", "value": value});
+            let append: Vec<_> = kernel_arguments.iter().map(append).collect();
+            fs::write(directory.join("kernel_arguments.json"), json!(append).to_string()).unwrap();
+        }
         self
     }
 
