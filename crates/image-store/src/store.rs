@@ -159,3 +159,9 @@ impl Inner {
         Ok(Staging::new(self.staging_file("iso")?, Arc::clone(self)))
     }
 }
+
+/// Whether a file in the staging directory has a name that [`Inner::staging_file`] gives, in this process or another.
+pub(crate) fn is_numbered(path: &Path) -> bool {
+    let name = path.file_stem().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
+    name.is_some_and(|(instance, number)| Uuid::try_parse(instance).is_ok() && number.parse::<u64>().is_ok())
+}
