@@ -1,6 +1,7 @@
 //! The whole program on real parts: Debian's docker-registry with a password, skopeo, coreos-installer, curl, qemu.
 
 mod boots;
+mod crashes;
 mod os_images;
 mod releases;
 mod service;

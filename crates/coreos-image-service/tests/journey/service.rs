@@ -10,6 +10,7 @@ use coreos_names::Arch;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use test_support::fixtures::{OS_BUILD, live_iso};
+use test_support::registry::Certificate;
 
 use crate::IGNITION;
 use crate::tools::{coreos_installer, output};
@@ -33,6 +34,7 @@ pub(crate) fn os_image(openshift_version: &str, arch: Arch, url: &str) -> Value 
 pub(crate) struct Builder {
     directory: PathBuf,
     command: Command,
+    ca: Option<PathBuf>,
 }
 
 /// The program, running. Dropped, it is killed.
@@ -40,6 +42,8 @@ pub(crate) struct Service {
     child: Child,
     log: PathBuf,
     url: String,
+    /// The authority that its certificate is from, if it has one.
+    ca: Option<PathBuf>,
 }
 
 impl Service {
@@ -52,7 +56,7 @@ impl Service {
             .env("INFRA_ENV_DIR", directory.join("infra-envs"))
             .env("LISTEN_ADDRESS", "127.0.0.1")
             .env("LISTEN_PORT", "0");
-        Builder { directory: directory.to_owned(), command }
+        Builder { directory: directory.to_owned(), command, ca: None }
     }
 
     /// What `/health` tells of each image.
@@ -99,23 +103,48 @@ impl Service {
         assert!(self.child.wait().unwrap().success(), "{}", self.log());
     }
 
+    /// Ends it with SIGKILL, at whatever it is doing.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    /// The URL of its port with plain HTTP, for one that has HTTPS too.
+    pub(crate) fn plain_url(&self) -> String {
+        wait(|| self.listening("http").is_some(), || format!("there is no second port:\n{}", self.log()));
+        self.listening("http").unwrap()
+    }
+
+    /// The URL of the port that this is spoken on, once it is open.
+    fn listening(&self, scheme: &str) -> Option<String> {
+        let log = self.log();
+        let mut events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.find_map(|event| {
+            let address = event.get("listen.address")?.as_str()?;
+            (event["listen.tls"] == (scheme == "https")).then(|| format!("{scheme}://{address}"))
+        })
+    }
+
     fn curl(&self, arguments: &[&str]) -> String {
-        let url = format!("{}{}", self.url, arguments[0]);
-        let output = Command::new("curl")
-            .args(["--silent", "--show-error", &url])
-            .args(&arguments[1..])
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{url}: {}\n{}",
-            String::from_utf8_lossy(&output.stderr),
-            self.log()
-        );
+        let (path, arguments) = arguments.split_first().unwrap();
+        // A path, unless it is a URL of another port.
+        let url = if path.starts_with('/') { self.url(path) } else { (*path).to_owned() };
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", &url]).args(arguments);
+        if let Some(ca) = &self.ca {
+            curl.arg("--cacert").arg(ca);
+        }
+        let output = curl.output().unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{url}: {complaint}\n{}", self.log());
         String::from_utf8(output.stdout).unwrap()
     }
 }
@@ -191,25 +220,39 @@ impl Builder {
         self
     }
 
+    /// Speaks HTTPS, and HTTP on a second port.
+    pub(crate) fn https(mut self, certificate: &Certificate) -> Self {
+        for (variable, pem) in
+            [("HTTPS_CERT_FILE", &certificate.certificate_pem), ("HTTPS_KEY_FILE", &certificate.key_pem)]
+        {
+            let path = self.directory.join(variable);
+            fs::write(&path, pem).unwrap();
+            self.command.env(variable, path);
+        }
+        let ca = self.directory.join("ca.pem");
+        fs::write(&ca, &certificate.ca_pem).unwrap();
+        self.ca = Some(ca);
+        self.variable("HTTP_LISTEN_PORT", "0")
+    }
+
     pub(crate) fn start(mut self) -> Service {
         let log = self.directory.join("service.log");
         let child = self.command.stderr(File::create(&log).unwrap()).stdout(Stdio::null()).spawn().unwrap();
-        let mut service = Service { child, log, url: String::new() };
-        let address = || {
-            let text = service.log();
-            let mut events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            events.find_map(|event| Some(event.get("listen.address")?.as_str()?.to_owned()))
-        };
-        wait(|| address().is_some(), || format!("the service does not listen:\n{}", service.log()));
-        service.url = format!("http://{}", address().unwrap());
+        let scheme = if self.ca.is_some() { "https" } else { "http" };
+        let mut service = Service { child, log, url: String::new(), ca: self.ca };
+        wait(
+            || service.listening(scheme).is_some(),
+            || format!("the service does not listen:\n{}", service.log()),
+        );
+        service.url = service.listening(scheme).unwrap();
         service
     }
 }
 
-fn wait(condition: impl Fn() -> bool, complaint: impl Fn() -> String) {
+pub(crate) fn wait(condition: impl Fn() -> bool, complaint: impl Fn() -> String) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "{}", complaint());
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
