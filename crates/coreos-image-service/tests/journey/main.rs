@@ -2,6 +2,7 @@
 
 mod boots;
 mod crashes;
+mod https;
 mod os_images;
 mod releases;
 mod service;
