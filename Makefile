@@ -34,9 +34,10 @@ fuzz:
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
 	  cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS) || exit 1; done
 
-# Extraction beside skopeo and tar, serving beside nginx; see benches/README.md.
+# Each figure beside the tool one would use otherwise; see benches/README.md.
 bench: setup
 	benches/extraction
+	benches/minimal
 	benches/serving
 
 clean:

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use crate::settings::{Merged, ServeSettings, registry, table};
+use crate::telemetry;
 
 /// Runs the subcommand that the arguments name; without one, the service.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
@@ -28,7 +29,9 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Resu
 }
 
 fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
-    serve::serve(ServeSettings::validate(&merged(&[table::SERVE, table::REGISTRY], matches))?)
+    let merged = merged(&[table::SERVE, table::REGISTRY], matches);
+    telemetry::init(ServeSettings::log_level(&merged));
+    serve::serve(ServeSettings::validate(&merged)?)
 }
 
 fn merged(tables: &[&'static [table::Setting]], matches: &ArgMatches) -> Merged {

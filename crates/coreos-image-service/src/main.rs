@@ -5,6 +5,7 @@ mod crypto;
 mod settings;
 mod telemetry;
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use coreos_names::WithCauses;
@@ -27,7 +28,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
         let _ = error.print();
         return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
     }
-    if telemetry::is_initialized() {
+    if telemetry::is_initialized() && !io::stderr().is_terminal() {
         tracing::error!(error = %WithCauses(error.as_ref()), "the service has failed");
     } else {
         eprintln!("error: {}", WithCauses(error.as_ref()));

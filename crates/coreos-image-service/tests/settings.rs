@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use serde_json::Value;
+
 fn service(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_coreos-image-service"))
         .args(arguments)
@@ -11,13 +13,15 @@ fn service(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What a refused start prints.
+/// What a refused start logs.
 fn refusal(variables: &[(&str, &str)]) -> String {
     let output = service(variables, &[]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64), "{text}");
     assert!(output.stdout.is_empty());
-    text
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["level"], "error", "{text}");
+    last["error"].as_str().unwrap().to_owned()
 }
 
 #[test]

@@ -36,7 +36,7 @@ use image_store::Catalog;
 use prometheus::Registry;
 
 use ignition_archives::IgnitionArchives;
-use metrics::Metrics;
+use metrics::{ImageMetrics, Metrics};
 use minimal_isos::MinimalIsos;
 use request_limit::RequestLimit;
 
@@ -74,7 +74,7 @@ pub struct ImageServer {
 impl ImageServer {
     /// Serves the images of `catalog` as `infra_envs` want them customised.
     ///
-    /// The metrics of requests join whatever else is in `registry`, and `/metrics` shows all of it. `started` is when
+    /// The metrics of requests and images join whatever else is in `registry`, and `/metrics` shows all of it. `started` is when
     /// the program began: a service that is still empty long after that counts as healthy.
     pub fn new(
         catalog: Arc<Catalog>,
@@ -84,6 +84,7 @@ impl ImageServer {
         policy: Policy,
     ) -> Result<Self, prometheus::Error> {
         let metrics = Metrics::register(&registry)?;
+        ImageMetrics::register(&registry, Arc::clone(&catalog), started)?;
         let limit = || RequestLimit::new(policy.max_concurrent_requests, policy.queue_time);
         Ok(Self {
             catalog,

@@ -1,35 +1,29 @@
-//! What is counted: three families, with the predecessor's names, labels and buckets.
+//! What is counted, in one list: every family with its labels and words. docs/METRICS.md says the same to people, with
+//! types and units.
 //!
-//! | name | type | unit | labels |
-//! |---|---|---|---|
-//! | `assisted_image_service_http_request_duration_seconds` | histogram | seconds | code, handler, method, service |
-//! | `assisted_image_service_http_response_size_bytes` | histogram | bytes | code, handler, method, service |
-//! | `assisted_image_service_http_requests_inflight` | gauge | requests | handler, service |
-//!
-//! A request is counted when its body has ended. `handler` names a route, `method` is GET or HEAD, `service` is empty: no
-//! client can make a new series.
+//! `requests` counts what clients do, with the predecessor's names, labels and buckets. `images` shows what the service
+//! does by itself, under names of our own. Every label has a closed set of values: no client, and nothing that is
+//! fetched, can make a new series.
+
+mod images;
+mod requests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use prometheus::{HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::TextEncoder;
 
 use crate::ImageServer;
 use crate::observe::RequestId;
 use crate::rejection::Rejection;
 
-const DURATION_BUCKETS: [f64; 7] = [0.1, 1.0, 10.0, 50.0, 100.0, 300.0, 600.0];
-const SIZE_BUCKETS: [f64; 5] = [1e2, 1e6, 5e8, 1e9, 1e10];
+pub(crate) use images::ImageMetrics;
+pub(crate) use requests::{InFlight, Metrics};
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
-
-/// The label that the predecessor's library has for several services in one process.
-const SERVICE: &str = "";
 
 /// `/metrics`
 pub(crate) async fn metrics(
@@ -42,69 +36,97 @@ pub(crate) async fn metrics(
     }
 }
 
-/// The metrics of requests for images.
-#[derive(Clone, Debug)]
-pub(crate) struct Metrics {
-    duration: HistogramVec,
-    size: HistogramVec,
-    in_flight: IntGaugeVec,
+/// Series that share a name. What its type and its unit are is in the name, as Prometheus has it.
+#[derive(Clone, Copy, Debug)]
+struct Family {
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
 }
 
-impl Metrics {
-    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let answer = ["code", "handler", "method", "service"];
-        let duration = HistogramOpts::new(
-            "assisted_image_service_http_request_duration_seconds",
-            "The latency of the HTTP requests.",
-        );
-        let size = HistogramOpts::new(
-            "assisted_image_service_http_response_size_bytes",
-            "The size of the HTTP responses.",
-        );
-        let in_flight = Opts::new(
-            "assisted_image_service_http_requests_inflight",
-            "The number of inflight requests being handled at the same time.",
-        );
-        let metrics = Self {
-            duration: HistogramVec::new(duration.buckets(DURATION_BUCKETS.into()), &answer)?,
-            size: HistogramVec::new(size.buckets(SIZE_BUCKETS.into()), &answer)?,
-            in_flight: IntGaugeVec::new(in_flight, &["handler", "service"])?,
-        };
-        registry.register(Box::new(metrics.duration.clone()))?;
-        registry.register(Box::new(metrics.size.clone()))?;
-        registry.register(Box::new(metrics.in_flight.clone()))?;
-        Ok(metrics)
-    }
+const REQUEST_DURATION: Family = Family {
+    name: "assisted_image_service_http_request_duration_seconds",
+    labels: &["code", "handler", "method", "service"],
+    help: "The latency of the HTTP requests.",
+};
 
-    /// A request has come for `handler`.
-    pub(crate) fn begin(&self, handler: &'static str) -> InFlight {
-        let gauge = self.in_flight.with_label_values(&[handler, SERVICE]);
-        gauge.inc();
-        InFlight { metrics: self.clone(), handler, gauge }
-    }
-}
+const RESPONSE_SIZE: Family = Family {
+    name: "assisted_image_service_http_response_size_bytes",
+    labels: &["code", "handler", "method", "service"],
+    help: "The size of the HTTP responses.",
+};
 
-/// A request that is being served, counted as such until this is dropped.
-#[derive(Debug)]
-pub(crate) struct InFlight {
-    metrics: Metrics,
-    handler: &'static str,
-    gauge: IntGauge,
-}
+const REQUESTS_IN_FLIGHT: Family = Family {
+    name: "assisted_image_service_http_requests_inflight",
+    labels: &["handler", "service"],
+    help: "The number of inflight requests being handled at the same time.",
+};
 
-impl InFlight {
-    /// The request's response has ended.
-    pub(crate) fn answered(&self, method: &Method, status: StatusCode, duration: Duration, bytes: u64) {
-        let labels = [status.as_str(), self.handler, method.as_str(), SERVICE];
-        self.metrics.duration.with_label_values(&labels).observe(duration.as_secs_f64());
-        // The buckets are far apart; what a float cannot tell does not matter.
-        #[expect(clippy::cast_precision_loss)]
-        self.metrics.size.with_label_values(&labels).observe(bytes as f64);
-    }
-}
+const BUILD_INFO: Family = Family {
+    name: "coreos_image_service_build_info",
+    labels: &["version"],
+    help: "Always 1; the label is the version of the service.",
+};
 
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.gauge.dec();
-    }
-}
+const START_TIME: Family = Family {
+    name: "coreos_image_service_start_time_seconds",
+    labels: &[],
+    help: "When the service started, in seconds since 1970.",
+};
+
+const IMAGES: Family = Family {
+    name: "coreos_image_service_images",
+    labels: &["state"],
+    help: "Images that the configuration asks for, and retired ones that are still served.",
+};
+
+const READY_IMAGES: Family = Family {
+    name: "coreos_image_service_ready_images",
+    labels: &["proof"],
+    help: "Images that the configuration asks for and that are ready, by how they were proven.",
+};
+
+const IMAGES_IN_USE: Family = Family {
+    name: "coreos_image_service_images_in_use",
+    labels: &[],
+    help: "Image files that are being read for downloads.",
+};
+
+const IMAGES_COLLECTED: Family = Family {
+    name: "coreos_image_service_images_collected_total",
+    labels: &[],
+    help: "Retired images that were removed.",
+};
+
+const FETCHES: Family =
+    Family { name: "coreos_image_service_fetches_total", labels: &[], help: "Attempts to fetch an image." };
+
+const FETCH_FAILURES: Family = Family {
+    name: "coreos_image_service_fetch_failures_total",
+    labels: &[],
+    help: "Attempts to fetch an image that failed; each is tried again.",
+};
+
+const FETCHED_BYTES: Family = Family {
+    name: "coreos_image_service_fetched_bytes_total",
+    labels: &[],
+    help: "Bytes of images that have arrived, uncompressed, those of failed fetches included.",
+};
+
+const FETCH_TIME: Family = Family {
+    name: "coreos_image_service_fetch_seconds_total",
+    labels: &[],
+    help: "Seconds that ended fetches took; those side by side count each.",
+};
+
+const RELEASE_LOOKUPS: Family = Family {
+    name: "coreos_image_service_release_lookups_total",
+    labels: &[],
+    help: "Attempts to find out what a release image holds.",
+};
+
+const RELEASE_LOOKUP_FAILURES: Family = Family {
+    name: "coreos_image_service_release_lookup_failures_total",
+    labels: &[],
+    help: "Attempts to find out what a release image holds that failed; each is tried again.",
+};

@@ -58,6 +58,9 @@ pub enum ImageState {
 }
 
 impl ImageState {
+    /// The names of all states.
+    pub const NAMES: [&str; 5] = ["waiting", "fetching", "ready", "failed", "unsupported"];
+
     /// The state's name, as shown in `/health` and metrics.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -17,6 +17,9 @@ pub enum Proof {
 }
 
 impl Proof {
+    /// All of them, the weakest first.
+    pub const ALL: [Self; 3] = [Self::StructureOnly, Self::AdminSha256, Self::Digest];
+
     /// The name shown to people.
     pub const fn name(self) -> &'static str {
         match self {

@@ -10,6 +10,8 @@ pub struct Statistics {
     failed_fetches: AtomicU64,
     fetched_bytes: AtomicU64,
     fetching_milliseconds: AtomicU64,
+    lookups: AtomicU64,
+    failed_lookups: AtomicU64,
     collected_images: AtomicU64,
 }
 
@@ -35,6 +37,16 @@ impl Statistics {
         self.fetching_milliseconds.fetch_add(milliseconds, Ordering::Relaxed);
     }
 
+    /// It is being found out what a release holds.
+    pub fn count_lookup(&self) {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It could not be found out what a release holds.
+    pub fn count_failed_lookup(&self) {
+        self.failed_lookups.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// So many images were removed because nobody wanted them any more.
     pub fn count_collected_images(&self, images: u64) {
         self.collected_images.fetch_add(images, Ordering::Relaxed);
@@ -58,6 +70,16 @@ impl Statistics {
     /// For how long images were fetched, to the millisecond. Fetches that run side by side count each.
     pub fn fetching(&self) -> Duration {
         Duration::from_millis(self.fetching_milliseconds.load(Ordering::Relaxed))
+    }
+
+    /// How often it began to be found out what a release holds.
+    pub fn lookups(&self) -> u64 {
+        self.lookups.load(Ordering::Relaxed)
+    }
+
+    /// How many of those lookups have failed.
+    pub fn failed_lookups(&self) -> u64 {
+        self.failed_lookups.load(Ordering::Relaxed)
     }
 
     /// How many images were removed because nobody wanted them any more.

@@ -268,6 +268,19 @@ fn an_image_is_in_use_while_somebody_else_has_leased_it() {
 }
 
 #[test]
+fn every_state_has_one_of_the_names() {
+    let directory = TempDir::new().unwrap();
+    let states = [
+        ImageState::Waiting,
+        ImageState::Fetching { received: 1, total: None },
+        ImageState::Ready(lease(&directory, "418.94.1-0")),
+        failed(),
+        ImageState::Unsupported { reason: "too old".to_owned() },
+    ];
+    assert_eq!(states.each_ref().map(ImageState::name), ImageState::NAMES);
+}
+
+#[test]
 fn statistics_add_up() {
     let catalog = Catalog::default();
     let statistics = catalog.statistics();
@@ -277,8 +290,13 @@ fn statistics_add_up() {
         statistics.count_fetching(Duration::from_millis(1500));
     }
     statistics.count_failed_fetch();
+    for _ in 0..4 {
+        statistics.count_lookup();
+    }
+    statistics.count_failed_lookup();
     statistics.count_collected_images(2);
     assert_eq!((statistics.fetches(), statistics.failed_fetches()), (3, 1));
+    assert_eq!((statistics.lookups(), statistics.failed_lookups()), (4, 1));
     assert_eq!((statistics.fetched_bytes(), statistics.collected_images()), (30, 2));
     assert_eq!(statistics.fetching(), Duration::from_millis(4500));
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
 use image_store::{DesiredImage, EntryId, Expected, ImageState, Lease, ResolvedImage, ResolvedRelease};
-use release_payload::Payload;
 use release_payload::release_images::{Architectures, ReleaseImage};
+use release_payload::{Payload, Reference};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -146,7 +146,7 @@ impl Release {
     async fn resolve(&self) -> Payload {
         let mut waits = self.provisioner.retry.waits();
         loop {
-            match Payload::resolve(&self.provisioner.registry, &self.image.pullspec).await {
+            match self.provisioner.look_up(&self.image.pullspec).await {
                 Ok(payload) => {
                     if *payload.version() != self.image.version {
                         tracing::warn!(
@@ -285,6 +285,17 @@ impl Record {
 }
 
 impl Provisioner {
+    /// Finds out what a release holds, and counts it.
+    async fn look_up(&self, pullspec: &Reference) -> Result<Payload, release_payload::Error> {
+        let statistics = self.catalog.statistics();
+        statistics.count_lookup();
+        let result = Payload::resolve(&self.registry, pullspec).await;
+        if result.is_err() {
+            statistics.count_failed_lookup();
+        }
+        result
+    }
+
     /// Brings one image in, trying until it succeeds. Returns the payload it came from in the end.
     async fn bring_image(
         &self,
@@ -307,7 +318,7 @@ impl Provisioner {
             tokio::time::sleep(wait).await;
             // The same release would only be downloaded to fail in the same way.
             while error.is_content() {
-                match Payload::resolve(&self.registry, payload.pullspec()).await {
+                match self.look_up(payload.pullspec()).await {
                     Ok(other) if other.digest() != payload.digest() => {
                         payload = Arc::new(other);
                         break;

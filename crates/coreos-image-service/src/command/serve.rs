@@ -17,14 +17,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::settings::{Images, InfraEnvs, InvalidSettings, ListenPort, Listeners, ServeSettings, TlsFiles};
-use crate::telemetry;
 
 /// assisted-service may have to ask a database and an object store, but a host waits meanwhile.
 const ASSISTED_SERVICE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves until a signal asks to stop, and then until the last running download has ended.
 pub(crate) fn serve(settings: ServeSettings) -> anyhow::Result<()> {
-    telemetry::init(settings.log_level);
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

@@ -29,19 +29,24 @@ pub(crate) struct ServeSettings {
     pub(crate) data_dir_max_bytes: Option<u64>,
     pub(crate) retire_after: Duration,
     pub(crate) concurrent_downloads: NonZeroU16,
-    pub(crate) log_level: LevelFilter,
     /// What is odd, but no reason to stop. Logged once logging works.
     pub(crate) warnings: Vec<String>,
 }
 
 impl ServeSettings {
+    /// How much is logged, known before anything is judged, so that what is wrong with the settings is logged, too.
+    pub(crate) fn log_level(merged: &Merged) -> LevelFilter {
+        let given = merged.text("LOGLEVEL").and_then(|text| text.trim().parse().ok());
+        given.map_or(LevelFilter::INFO, |LogLevel(level)| level)
+    }
+
     pub(crate) fn validate(merged: &Merged) -> Result<Self, InvalidSettings> {
         let mut problems = merged.problems();
         let mut warnings = Vec::new();
         let registry = registry::read(merged, &mut problems);
         let origin = images::origin(merged, &mut problems, &mut warnings);
         let listeners = listeners::read(merged, &mut problems, &mut warnings);
-        let LogLevel(log_level) = merged.parsed("LOGLEVEL", LogLevel(LevelFilter::INFO), &mut problems);
+        merged.parsed_if_given::<LogLevel>("LOGLEVEL", &mut problems);
         let two = const { NonZeroU16::new(2).unwrap() };
         let concurrent_downloads = merged.parsed("DOWNLOAD_CONCURRENCY", two, &mut problems);
         let Span(retire_after) = merged.parsed("RETIRE_AFTER", Span(DAY), &mut problems);
@@ -75,7 +80,6 @@ impl ServeSettings {
             data_dir_max_bytes,
             retire_after,
             concurrent_downloads,
-            log_level,
             warnings,
         });
         problems.finish(settings)

@@ -85,7 +85,7 @@ pub(crate) const SERVE: &[Setting] = &[
     Setting::new(
         "INSECURE_SKIP_VERIFY",
         "false",
-        "`true`: TLS certificates are not verified for OS_IMAGES; never about registries",
+        "`true`: TLS certificates are not verified for OS_IMAGES, unless OS_IMAGE_DOWNLOAD_TRUSTED_CA_FILE is given; never about registries",
     ),
     Setting::new("DATA_DIR", "required", "directory for the images; what is in it survives a restart"),
     Setting::new(
@@ -144,7 +144,7 @@ pub(crate) const SERVE: &[Setting] = &[
     Setting::new(
         "ASSISTED_SERVICE_API_TRUSTED_CA_FILE",
         "HTTPS_CA_FILE",
-        "PEM file with the CAs trusted for assisted-service, instead of the system's",
+        "PEM file with the CAs trusted for assisted-service, instead of the system's; no proxy is used then",
     ),
     Setting::new(
         "HTTPS_CA_FILE",

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Modules without clauses: what the others stand on, and this one.
-const NOT_CLAUSES: [&str; 2] = ["site", "document"];
+/// Modules without clauses: what the others stand on, this one, and the one that is about docs/METRICS.md.
+const NOT_CLAUSES: [&str; 3] = ["site", "document", "own_metrics"];
 
 /// A numbered promise and the test that proves it.
 struct Clause {
@@ -13,7 +13,7 @@ struct Clause {
     test: String,
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

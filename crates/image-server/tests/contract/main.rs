@@ -15,6 +15,7 @@ mod logs;
 mod metrics;
 mod minimal_iso;
 mod network_boot;
+mod own_metrics;
 mod preconditions;
 mod proxies;
 mod ranges;

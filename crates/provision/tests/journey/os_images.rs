@@ -56,6 +56,41 @@ async fn a_url_becomes_an_image() {
     let statistics = run.catalog.statistics();
     assert_eq!((statistics.fetches(), statistics.failed_fetches()), (1, 0));
     assert_eq!(statistics.fetched_bytes(), iso().size());
+    assert!(!statistics.fetching().is_zero());
+    assert_eq!(statistics.lookups(), 0, "no release was asked for");
+}
+
+#[tokio::test]
+async fn every_attempt_to_download_is_counted() {
+    let site = Site::new().await;
+    let url = site.origin.publish("/live.iso", File::new(iso()));
+    site.origin.inject("/live.iso", Fault::status(403));
+    let run = site.provision_os_images(&[entry("4.17", &url), entry("4.18", &url)], &[]);
+    let statistics = run.catalog.statistics();
+    run.until("it has failed twice", |_| statistics.failed_fetches() > 1).await;
+    assert_eq!(statistics.fetched_bytes(), 0);
+    site.origin.heal();
+    run.finished().await;
+    assert_eq!(statistics.fetches(), statistics.failed_fetches() + 1);
+    assert_eq!(statistics.fetched_bytes(), iso().size(), "both entries share the image");
+
+    let run = site.provision_os_images(&[entry("4.18", &url)], &[]);
+    run.finished().await;
+    assert_eq!(run.catalog.statistics().fetches(), 0, "it was in the data directory");
+}
+
+#[tokio::test]
+async fn what_arrived_in_vain_is_counted_too() {
+    let site = Site::new().await;
+    let url = site.origin.publish("/live.iso", File::new(truncated(20_000_000)));
+    let run = site.provision_os_images(&[entry("4.18", &url)], &[]);
+    run.until("it has failed", |run| run.reason("4.18").is_some()).await;
+    site.origin.publish("/live.iso", File::new(iso()));
+    run.finished().await;
+    let statistics = run.catalog.statistics();
+    let in_vain = statistics.failed_fetches() * 20_000_000;
+    assert!(in_vain > 0);
+    assert_eq!(statistics.fetched_bytes(), in_vain + iso().size());
 }
 
 #[tokio::test]

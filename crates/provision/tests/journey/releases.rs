@@ -318,6 +318,57 @@ async fn what_was_wrong_is_tried_again_until_it_is_right() {
 }
 
 #[tokio::test]
+async fn lookups_and_fetches_are_counted() {
+    let site = Site::new().await;
+    let pullspec = site.publish(release("4.18.52"));
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.finished().await;
+    let statistics = run.catalog.statistics();
+    assert_eq!((statistics.lookups(), statistics.failed_lookups()), (1, 0));
+    assert_eq!((statistics.fetches(), statistics.failed_fetches()), (1, 0));
+    assert_eq!(statistics.fetched_bytes(), content(Arch::X86_64).size());
+    assert!(!statistics.fetching().is_zero());
+
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.finished().await;
+    let statistics = run.catalog.statistics();
+    assert_eq!((statistics.lookups(), statistics.fetches()), (1, 0), "it was in the data directory");
+}
+
+#[tokio::test]
+async fn a_registry_that_is_down_is_counted_though_the_image_is_there() {
+    let site = Site::new().await;
+    let pullspec = site.publish(release("4.18.52"));
+    site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]).finished().await;
+    site.registry.inject("4.18.52-x86_64", Fault::status(503));
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    let statistics = run.catalog.statistics();
+    run.until("it was asked twice", |_| statistics.failed_lookups() > 1).await;
+    run.ready("4.18", Arch::X86_64);
+    assert_eq!((statistics.fetches(), statistics.failed_fetches()), (0, 0));
+    site.registry.heal();
+    run.finished().await;
+    assert_eq!(statistics.lookups(), statistics.failed_lookups() + 1);
+}
+
+#[tokio::test]
+async fn fetches_that_fail_are_counted_with_what_had_arrived() {
+    let site = Site::new().await;
+    let built = release("4.18.52").build().unwrap();
+    let image = &built.machine_os_images().image.images()[0];
+    let iso_layer = image.layers.iter().max_by_key(|layer| layer.content.size()).unwrap();
+    site.registry.inject(&iso_layer.content.digest(), Fault::EndAfter(20_000_000));
+    let pullspec = site.publish_built(&built);
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    let statistics = run.catalog.statistics();
+    run.until("it has failed", |_| statistics.failed_fetches() > 0).await;
+    site.registry.heal();
+    run.finished().await;
+    assert_eq!(statistics.fetches(), statistics.failed_fetches() + 1);
+    assert!(statistics.fetched_bytes() > content(Arch::X86_64).size());
+}
+
+#[tokio::test]
 async fn a_broken_entry_of_the_pull_secret_harms_only_its_registry() {
     let broken = Site::new().await;
     let site = Site::new().await;
