@@ -56,9 +56,10 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// Publishes an ISO with its nmstate archive, where the next test run will overwrite it.
+    /// Publishes an ISO with its nmstate archive, where the next test run finds it unless the fixture was built anew.
     pub(crate) fn of(iso: Bytes, arch: Arch) -> Self {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(arch.name());
+        let digest = Sha256::new(sha2::Sha256::digest(&iso));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(digest.to_string());
         let published = Self::publish(&directory, iso, arch);
         published.store.prepare_nmstate(&published.lease).unwrap();
         published
