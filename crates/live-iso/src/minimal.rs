@@ -207,6 +207,9 @@ impl<'a> Draft<'a> {
             edits.added.push(NewFile { name: NMSTATE, content: Segment::Nmstate(Extent { offset: 0, len }) });
             images.push(NMSTATE_PATH);
         }
+        if let Some(area) = self.areas.iter().find(|area| has_list && self.config_of(area).is_none()) {
+            return Err(impossible(format!("{area} is in no configuration that loads further images")));
+        }
         let places = self.edit_arguments(&mut edits, &images)?;
         let rewritten =
             self.original.head.rewrite(&edits).map_err(|error| impossible(WithCauses(&error).to_string()))?;

@@ -19,6 +19,7 @@ mod iso_name;
 mod partition_tables;
 mod record;
 mod rock_ridge;
+mod susp;
 mod tree;
 
 use std::time::SystemTime;

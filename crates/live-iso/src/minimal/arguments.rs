@@ -1,7 +1,7 @@
 //! The kernel arguments of an image that fetches its root file system instead of having it.
 
 /// Says which volume the root file system is on.
-const LIVE_ISO: &str = "coreos.liveiso=";
+pub(super) const LIVE_ISO: &str = "coreos.liveiso=";
 
 /// `text` without [`LIVE_ISO`] and with `argument` at its end. Other words, and the blanks before them, stay.
 pub(super) fn edited(text: &str, argument: &str) -> String {

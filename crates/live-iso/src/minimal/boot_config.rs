@@ -10,8 +10,11 @@
 
 use std::ops::Range;
 
-use super::arguments;
+use super::arguments::{self, LIVE_ISO};
 use crate::{Error, Extent};
+
+/// How the kernel is called in every image that has a boot loader.
+const KERNEL: &str = "vmlinuz";
 
 /// The configuration of a boot loader.
 pub(super) struct BootConfig {
@@ -73,7 +76,8 @@ enum Command {
 
 impl Command {
     fn of(line: &str, dialect: Dialect) -> Option<Self> {
-        let command = line.split_ascii_whitespace().next()?;
+        let mut words = line.split_ascii_whitespace();
+        let command = words.next()?;
         match dialect {
             Dialect::Grub => match command {
                 "linux" | "linux16" | "linuxefi" => Some(Self::Kernel),
@@ -81,6 +85,8 @@ impl Command {
                 _ => None,
             },
             Dialect::Isolinux => match command.to_ascii_lowercase().as_str() {
+                // Alone, a hyphen takes back the arguments that were given for all kernels.
+                "append" if words.eq(["-"]) => None,
                 "append" => Some(Self::Kernel),
                 "initrd" => Some(Self::Initramfs),
                 _ => None,
@@ -94,6 +100,12 @@ impl BootConfig {
         Dialect::of_path(path).is_some()
     }
 
+    /// Whether a file at `path` may be a configuration, if not one of those known.
+    pub(super) fn may_be_at(path: &str) -> bool {
+        let suffix = path.rsplit_once('.').map(|(_, suffix)| suffix.to_ascii_lowercase());
+        suffix.is_some_and(|suffix| matches!(suffix.as_str(), "cfg" | "conf" | "con"))
+    }
+
     /// None if it starts no kernel.
     pub(super) fn new(path: &str, extent: Extent, text: String) -> Option<Self> {
         let dialect = Dialect::of_path(path)?;
@@ -103,14 +115,26 @@ impl BootConfig {
 
     /// The configuration with another `argument`, such `areas`, and `images` behind the initramfs images it loads.
     pub(super) fn edited(&self, argument: &str, areas: &[Area], images: &[&str]) -> Result<Edited, Error> {
-        let mut edits: Vec<_> = areas.iter().map(|area| (area.range.clone(), area.content.clone())).collect();
+        let mut edits = Vec::new();
+        for Area { range, content } in areas {
+            let before = self.text.get(..range.start).unwrap_or_default();
+            if !before.is_empty()
+                && !before.ends_with(char::is_whitespace)
+                && !content.starts_with(char::is_whitespace)
+            {
+                edits.push((range.start..range.start, " ".to_owned()));
+            }
+            edits.push((range.clone(), content.clone()));
+        }
         let mut loads_initramfs = false;
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {
             let range = start..start + line.trim_end_matches(['\n', '\r']).len();
             start += line.len();
-            // Of a line that leads into an area, only what is before the area is edited here.
-            let area = areas.iter().find(|area| area.range.start < range.end && range.start < area.range.end);
+            // Of a line that leads into an area, only what is before the area is edited here. An area without
+            // arguments begins with the end of the line.
+            let area =
+                areas.iter().find(|area| area.range.start <= range.end && range.start < area.range.end);
             let end = area.map_or(range.end, |area| area.range.start.max(range.start));
             let line = self.text.get(range.start..end).unwrap_or_default();
             let Some(command) = Command::of(line, self.dialect) else { continue };
@@ -138,8 +162,13 @@ impl BootConfig {
             return Err(malformed("it starts a kernel without an initramfs"));
         }
         edits.sort_by_key(|(range, _)| range.start);
-        self.apply(&edits, areas)
-            .ok_or_else(|| malformed("an area for kernel arguments lies across commands"))
+        let edited = self
+            .apply(&edits, areas)
+            .ok_or_else(|| malformed("an area for kernel arguments lies across commands"))?;
+        if commands(&edited.text).any(|line| line.contains(LIVE_ISO)) {
+            return Err(malformed("it starts a kernel in a way that is not understood"));
+        }
+        Ok(edited)
     }
 
     fn apply(&self, edits: &[(Range<usize>, String)], areas: &[Area]) -> Option<Edited> {
@@ -161,6 +190,16 @@ impl BootConfig {
     }
 }
 
+/// Whether a text looks as if a kernel is started by it.
+pub(super) fn names_kernel(text: &str) -> bool {
+    commands(text).any(|line| line.contains(LIVE_ISO) || line.contains(KERNEL))
+}
+
+/// The lines that are no comments.
+fn commands(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.trim_start().starts_with('#'))
+}
+
 /// A command with further images behind those it has.
 fn with_images(line: &str, separator: char, images: &[&str]) -> String {
     let mut line = line.trim_end().to_owned();
@@ -173,7 +212,9 @@ fn with_images(line: &str, separator: char, images: &[&str]) -> String {
 
 /// A command with further images in its `initrd=`, if it has that.
 fn with_images_in_list(line: &str, images: &[&str]) -> Option<String> {
-    let (before, list) = line.split_at(line.find(" initrd=")? + 1);
+    let begins_word = |at: &usize| line.get(..*at).is_some_and(|before| before.ends_with([' ', '\t']));
+    let at = line.match_indices("initrd=").map(|(at, _)| at).find(begins_word)?;
+    let (before, list) = line.split_at(at);
     let (list, after) = list.split_at(list.find([' ', '\t']).unwrap_or(list.len()));
     Some(format!("{before}{}{after}", with_images(list, Dialect::Isolinux.separator(), images)))
 }
@@ -211,6 +252,28 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_images_may_follow_a_tab() {
+        let tabs = "append\tinitrd=/i\tnoinitrd=x rw\n";
+        assert_eq!(
+            edited("isolinux/isolinux.cfg", tabs, &[]).unwrap().0,
+            "append\tinitrd=/i,/a,/b\tnoinitrd=x rw U\n"
+        );
+        let later = "append noinitrd=x initrd=/i";
+        assert_eq!(
+            edited("isolinux/isolinux.cfg", later, &[]).unwrap().0,
+            "append noinitrd=x initrd=/i,/a,/b U"
+        );
+    }
+
+    #[test]
+    fn a_hyphen_for_no_arguments_stays_alone() {
+        let text = "append initrd=/i rw\nlabel local\n  localboot 0\n  append -\n";
+        let expected = "append initrd=/i,/a,/b rw U\nlabel local\n  localboot 0\n  append -\n";
+        assert_eq!(edited("isolinux/isolinux.cfg", text, &[]).unwrap().0, expected);
+        assert_eq!(edited("isolinux/isolinux.cfg", "append -\n", &[]), Err("no kernel".to_owned()));
+    }
+
+    #[test]
     fn areas_move_with_the_text_before_them() {
         let text = "append initrd=/i rw\n###\nappend initrd=/k ro\n##\n";
         let area = |at: &str, content: &str| {
@@ -224,6 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn an_area_without_arguments_follows_a_blank() {
+        let text = "\tlinux /vmlinuz\n####\n\tinitrd /i\n";
+        let start = text.find("\n###").unwrap();
+        let areas = [Area { range: start..start + 5, content: "U\n######".to_owned() }];
+        let (new, places) = edited("EFI/redhat/grub.cfg", text, &areas).unwrap();
+        assert_eq!(new, "\tlinux /vmlinuz U\n######\n\tinitrd /i /a /b\n");
+        assert_eq!(places, [new.find('U').unwrap() as u64]);
+
+        let text = "append initrd=/i coreos.liveiso=x\n#\n";
+        let start = text.find(" coreos").unwrap();
+        let areas = [Area { range: start..text.len() - 1, content: "U\n#".to_owned() }];
+        let (new, places) = edited("isolinux/isolinux.cfg", text, &areas).unwrap();
+        assert_eq!(new, "append initrd=/i,/a,/b U\n#\n");
+        assert_eq!(places, [new.find('U').unwrap() as u64]);
+    }
+
+    #[test]
     fn what_cannot_be_edited_is_told() {
         let text = "\tlinux /vmlinuz rw\n\tinitrd /i\n";
         let areas = [Area { range: text.len() - 3..text.len(), content: String::new() }];
@@ -232,6 +312,13 @@ mod tests {
             [Area { range: 10..20, content: String::new() }, Area { range: 15..25, content: String::new() }];
         assert!(edited("EFI/redhat/grub.cfg", text, &areas).is_err());
         assert!(edited("EFI/redhat/grub.cfg", "\tlinux /vmlinuz rw\n", &[]).is_err());
+        let on_one_line = "menuentry x { linux /vmlinuz coreos.liveiso=x ; initrd /i ; }\n";
+        assert_eq!(edited("EFI/redhat/grub.cfg", on_one_line, &[]), Err("no kernel".to_owned()));
+        let after_another = format!("{text}{on_one_line}");
+        let refused = edited("EFI/redhat/grub.cfg", &after_another, &[]).unwrap_err();
+        assert!(refused.ends_with("it starts a kernel in a way that is not understood"), "{refused}");
+        let comment = format!("{text}# {on_one_line}");
+        assert!(edited("EFI/redhat/grub.cfg", &comment, &[]).unwrap().0.ends_with(&comment[text.len()..]));
         assert_eq!(edited("EFI/redhat/grub.cfg", "configfile /a\n", &[]), Err("no kernel".to_owned()));
         assert!(!BootConfig::is_at("EFI/grub.cfg") && !BootConfig::is_at("images/isolinux.cfg"));
     }

@@ -2,16 +2,18 @@ use std::sync::Arc;
 
 use coreos_names::WithCauses;
 
-use super::boot_config::BootConfig;
+use super::boot_config::{self, BootConfig};
 use crate::embed_headers::EmbedHeaders;
 use crate::read_at::Source;
 use crate::volume::Head;
-use crate::{Error, Extent, ReadAt, Volume};
+use crate::{Error, Extent, File, ReadAt, Volume};
 
 /// Real files have up to 4 KiB.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
 /// Real images have one or two.
 const CONFIGS_MAX: usize = 8;
+/// Real images have none.
+const OTHER_CONFIGS_MAX: usize = 64;
 
 /// What other tools pack minimal images with: of no use in one.
 const PACKED_MINIMAL_ISO: &str = "coreos/miniso.dat";
@@ -48,21 +50,8 @@ impl Original {
         headers: EmbedHeaders,
     ) -> Result<Self, Error> {
         let head = Head::read(source)?;
-        let file = |path| volume.find(path).map(crate::File::extent).transpose();
-        let mut configs: Vec<BootConfig> = Vec::new();
-        for file in volume.files().filter(|file| BootConfig::is_at(file.path()) && file.size() > 0) {
-            let extent = file.extent()?;
-            if configs.iter().any(|config| config.extent == extent) {
-                continue;
-            }
-            if configs.len() == CONFIGS_MAX {
-                let what = "configurations of boot loaders";
-                return Err(Error::TooMany { what, max: CONFIGS_MAX as u64 });
-            }
-            let text = String::from_utf8(source.read(file.path(), extent, TEXT_BYTES_MAX)?)
-                .map_err(|_| Error::Malformed { what: file.path().to_owned(), problem: "it is no text" })?;
-            configs.extend(BootConfig::new(file.path(), extent, text));
-        }
+        let file = |path| volume.find(path).map(File::extent).transpose();
+        let configs = boot_configs(source, volume)?;
         let kargs_json = match file(KARGS)? {
             Some(extent) => Some((extent, source.read(KARGS, extent, TEXT_BYTES_MAX)?)),
             None => None,
@@ -81,6 +70,52 @@ impl Original {
             default_arguments,
         })
     }
+}
+
+/// The configurations of boot loaders. It is an error if there is one that nobody here knows how to edit: with the boot
+/// loader that reads it, the image would not boot.
+fn boot_configs<R: ReadAt + ?Sized>(
+    source: &Source<'_, R>,
+    volume: &Volume,
+) -> Result<Vec<BootConfig>, Error> {
+    let mut configs: Vec<BootConfig> = Vec::new();
+    let mut others = Vec::new();
+    for file in volume.files().filter(|file| BootConfig::is_at(file.path()) && file.size() > 0) {
+        let extent = file.extent()?;
+        if configs.iter().any(|config| config.extent == extent) {
+            continue;
+        }
+        if configs.len() == CONFIGS_MAX {
+            let what = "configurations of boot loaders";
+            return Err(Error::TooMany { what, max: CONFIGS_MAX as u64 });
+        }
+        let text = String::from_utf8(source.read(file.path(), extent, TEXT_BYTES_MAX)?)
+            .map_err(|_| Error::Malformed { what: file.path().to_owned(), problem: "it is no text" })?;
+        match BootConfig::new(file.path(), extent, text) {
+            Some(config) => configs.push(config),
+            None => others.push(file),
+        }
+    }
+    let is_other = |file: &&File| {
+        !BootConfig::is_at(file.path()) && BootConfig::may_be_at(file.path()) && file.size() <= TEXT_BYTES_MAX
+    };
+    others.extend(volume.files().filter(is_other));
+    if others.len() > OTHER_CONFIGS_MAX {
+        let what = "files that may be configurations of boot loaders";
+        return Err(Error::TooMany { what, max: OTHER_CONFIGS_MAX as u64 });
+    }
+    for file in others {
+        let extent = file.extent()?;
+        if configs.iter().any(|config| config.extent == extent) {
+            continue;
+        }
+        let text = source.read(file.path(), extent, TEXT_BYTES_MAX)?;
+        if boot_config::names_kernel(&String::from_utf8_lossy(&text)) {
+            let problem = "it starts a kernel in a way that is not understood";
+            return Err(Error::Malformed { what: file.path().to_owned(), problem });
+        }
+    }
+    Ok(configs)
 }
 
 /// Its bytes are of no use in a log.

@@ -12,11 +12,13 @@
 mod boot_catalog;
 mod directory;
 mod edits;
+mod locations;
 mod partition_tables;
 mod path_table;
 mod relocation;
 mod rewrite;
-mod susp;
+
+use std::collections::BTreeSet;
 
 use super::descriptor::{self, DESCRIPTORS_MAX, FIRST_DESCRIPTOR};
 use super::{BLOCK, field};
@@ -25,8 +27,10 @@ use crate::{Error, Extent, ReadAt};
 
 use boot_catalog::BootCatalog;
 use directory::{Directory, Names, Trees};
+use locations::Location;
+use partition_tables::PartitionTables;
 use path_table::PathTable;
-use susp::Location;
+use relocation::SECTOR;
 
 pub(crate) use edits::{Edits, NewFile};
 pub(crate) use rewrite::Rewritten;
@@ -69,6 +73,7 @@ impl Head {
     pub(crate) fn read<R: ReadAt + ?Sized>(source: &Source<'_, R>) -> Result<Self, Error> {
         let mut reader = Reader { source, left: HEAD_BYTES_MAX };
         let mut system_area = reader.blocks("the system area", 0, SYSTEM_AREA)?;
+        refuse_volumes_in_partitions(&mut reader, &system_area)?;
         system_area.truncate(system_area.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
         system_area.shrink_to_fit();
 
@@ -112,6 +117,26 @@ impl Head {
     }
 }
 
+/// Fails if a partition begins with descriptors of its own for the same files, as those that xorriso makes with
+/// `-partition_offset`: what they name would be elsewhere.
+fn refuse_volumes_in_partitions<R: ReadAt + ?Sized>(
+    reader: &mut Reader<'_, R>,
+    system_area: &[u8],
+) -> Result<(), Error> {
+    let tables = PartitionTables::find(system_area.to_vec())?;
+    let starts: BTreeSet<u64> = tables.starts().filter(|start| *start > 0).collect();
+    for start in starts {
+        let offset = start.saturating_mul(SECTOR).saturating_add(FIRST_DESCRIPTOR * BLOCK);
+        let extent = Extent { offset, len: BLOCK };
+        if extent.end().is_some_and(|end| end <= reader.size())
+            && descriptor::is_descriptor(&reader.bytes("a partition", extent)?)
+        {
+            return Err(malformed("a partition", "it has volume descriptors of its own"));
+        }
+    }
+    Ok(())
+}
+
 fn read_descriptors<R: ReadAt + ?Sized>(reader: &mut Reader<'_, R>) -> Result<Vec<Vec<u8>>, Error> {
     let mut descriptors = Vec::new();
     for number in 0..DESCRIPTORS_MAX {
@@ -143,6 +168,10 @@ struct Reader<'a, R: ?Sized> {
 impl<R: ReadAt + ?Sized> Reader<'_, R> {
     fn blocks(&mut self, what: &str, block: u64, count: u64) -> Result<Vec<u8>, Error> {
         self.bytes(what, Extent { offset: block * BLOCK, len: count * BLOCK })
+    }
+
+    fn size(&self) -> u64 {
+        self.source.size()
     }
 
     fn bytes(&mut self, what: &str, extent: Extent) -> Result<Vec<u8>, Error> {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::record::{Record, Records};
-use super::{File, iso_name, rock_ridge};
+use super::{File, iso_name, rock_ridge, susp};
 use crate::read_at::Source;
 use crate::{Error, Extent, ReadAt};
 
@@ -132,7 +132,7 @@ impl<'a, R: ReadAt + ?Sized> Walk<'a, R> {
         for record in Records::new(&bytes) {
             let record = record.ok_or_else(|| directory.malformed("it has a broken record"))?;
             if record.is_current() && directory.depth == 0 {
-                self.system_use_skipped = rock_ridge::bytes_skipped(record.system_use);
+                self.system_use_skipped = susp::bytes_skipped(record.system_use);
             }
             if record.is_current() || record.is_parent() {
                 continue;

@@ -49,16 +49,41 @@ impl Pair {
 
 /// A program's output, of which standard error may say anything.
 pub(crate) fn run<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Output {
+    let output = output(program, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} failed: {errors}");
+    output
+}
+
+fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Output {
     let home = |variable, below: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(below));
     let cache = home("XDG_CACHE_HOME", "").or_else(|| home("HOME", ".cache")).unwrap_or_default();
     let mut path = cache.join("coreos-image-service/tools/bin").into_os_string();
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
+    path.push(":/usr/sbin");
     let output = Command::new(program).args(arguments).env("PATH", path).output();
-    let output = output.unwrap_or_else(|error| panic!("{program} does not run: {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} failed: {errors}");
-    output
+    output.unwrap_or_else(|error| panic!("{program} does not run: {error}"))
+}
+
+/// All that sgdisk says of a GPT, but for where partitions had better end. It complains of those of isohybrid, whose
+/// partitions overlap; and of checksums, copies and sizes, if they are wrong.
+pub(crate) fn sgdisk(iso: &Path) -> String {
+    let Output { stdout, stderr, .. } = output("sgdisk", &["--verify".as_ref(), iso.as_os_str()]);
+    let report = String::from_utf8([stdout, stderr].concat()).unwrap();
+    let is_advice =
+        |part: &&str| part.starts_with("Caution: Partition ") && part.contains("-sector boundary");
+    report.split("\n\n").filter(|part| !is_advice(part)).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Start, end, count of sectors and type of each partition that fdisk sees in the MBR.
+pub(crate) fn fdisk(iso: &Path) -> Vec<String> {
+    let arguments = ["--list", "--output", "Start,End,Sectors,Id", "--color=never"].map(OsStr::new);
+    let report = run("fdisk", &[&arguments[..], &[iso.as_os_str()]].concat());
+    assert!(report.stderr.is_empty(), "{}", String::from_utf8_lossy(&report.stderr));
+    let report = String::from_utf8(report.stdout).unwrap();
+    let table = report.lines().skip_while(|line| !line.trim_start().starts_with("Start")).skip(1);
+    table.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
 pub(crate) fn coreos_installer(arguments: &[&str], iso: &Path) -> String {

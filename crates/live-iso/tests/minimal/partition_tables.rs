@@ -4,15 +4,15 @@ use std::path::Path;
 use flate2::Crc;
 use live_iso::Customization;
 
-use crate::judges::{NMSTATE, Pair, coreos_installer, fixture};
+use crate::judges::{NMSTATE, Pair, coreos_installer, fdisk, fixture, sgdisk};
 
 const SECTOR: usize = 512;
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
 }
 
@@ -23,7 +23,7 @@ fn crc(bytes: &[u8]) -> u32 {
 }
 
 /// The partitions of a GPT, whose header is in this sector and must be sound by itself.
-fn partitions(image: &[u8], header: usize) -> Vec<(u64, u64)> {
+pub(crate) fn partitions(image: &[u8], header: usize) -> Vec<(u64, u64)> {
     let header = &image[header * SECTOR..][..92];
     assert_eq!(header[..8], *b"EFI PART");
     let mut zeroed = header.to_vec();
@@ -57,7 +57,11 @@ fn tables_are_isohybrids() {
         let grown = volume(&ours) - volume(&theirs);
         assert!(grown * 512 >= added && grown * 512 <= added + 4 * 2048, "{name}: {grown}");
 
+        let file = pair.write(&Customization::default());
+        assert_eq!(sgdisk(file.path()), sgdisk(&pair.path), "{name}");
         let sectors = ours.len() / SECTOR;
+        assert_eq!(fdisk(file.path())[0], format!("0 {} {sectors} 0", sectors - 1), "{name}");
+        assert_eq!(fdisk(file.path())[1..], fdisk(&pair.path)[1..], "{name}");
         assert!(ours.len().is_multiple_of(1 << 20));
         let room = sectors as u64 - volume(&ours);
         assert!((33..33 + 2048).contains(&room), "{name}: {room}");

@@ -158,11 +158,53 @@ fn files_beyond_4_gib_move_too() {
 fn an_image_without_a_boot_loader_or_with_half_a_one_is_refused() {
     let reason = refused(&iso().without("EFI/redhat/grub.cfg").without("coreos/kargs.json"));
     assert!(reason.ends_with("it is not known where its boot loader has the kernel arguments"), "{reason}");
-    let reason = refused(&Iso::coreos());
+    let grub = format!("linux /vmlinuz {ARGUMENTS}\n");
+    let reason = refused(&iso().without("coreos/kargs.json").file("EFI/redhat/grub.cfg", grub.as_bytes()));
     assert!(
         reason.ends_with("EFI/redhat/grub.cfg is malformed: it starts a kernel without an initramfs"),
         "{reason}"
     );
+}
+
+/// It would boot with the one boot loader, and not with the other.
+#[test]
+fn a_configuration_that_is_not_understood_is_refused() {
+    let on_one_line = b"menuentry x { linux /images/pxeboot/vmlinuz a coreos.liveiso=x ; initrd /i ; }\n";
+    for path in ["EFI/BOOT/grub.cfg", "boot/grub2/grub.cfg", "EFI/BOOT/BOOT.conf", "isolinux/other.cfg"] {
+        for text in [&on_one_line[..], b"kernel=/images/pxeboot/vmlinuz\n", b"\xffappend coreos.liveiso=x\n"]
+        {
+            if path == "EFI/BOOT/grub.cfg" && text.starts_with(b"\xff") {
+                continue;
+            }
+            for names in [Names::RockRidge, Names::IsoOnly] {
+                let reason = refused(&iso().names(names).file(path, text));
+                assert!(
+                    reason.ends_with("is malformed: it starts a kernel in a way that is not understood"),
+                    "{path}: {reason}"
+                );
+            }
+        }
+        for text in ["configfile /EFI/redhat/grub.cfg\n", "# kernel /images/pxeboot/vmlinuz\n"] {
+            assert!(minimal(&iso().file(path, text.as_bytes()).build().bytes).is_ok(), "{path}");
+        }
+    }
+}
+
+/// With that boot loader the network configuration would not be loaded.
+#[test]
+fn an_area_in_a_file_that_is_no_known_configuration_is_refused() {
+    let other = format!("x {ARGUMENTS}\n{}\n", "#".repeat(FILLING));
+    let kargs = serde_json::json!({
+        "default": ARGUMENTS,
+        "files": [{"path": "EFI/redhat/grub.cfg", "offset": 25}, {"path": "boot/entry", "offset": 2}],
+        "size": ARGUMENTS.len() + 1 + FILLING,
+    });
+    let iso =
+        iso().file("boot/entry", other.as_bytes()).file("coreos/kargs.json", kargs.to_string().as_bytes());
+    let reason = refused(&iso);
+    let expected =
+        "the area for kernel arguments in \"boot/entry\" is in no configuration that loads further images";
+    assert!(reason.ends_with(expected), "{reason}");
 }
 
 #[test]
@@ -176,6 +218,26 @@ fn without_areas_the_commands_themselves_are_edited() {
     let refused =
         minimal(&image.bytes).unwrap().plan(&Customization { kernel_arguments, ..Customization::default() });
     assert_eq!(refused, Err(PlanError::NoKernelArgumentArea));
+}
+
+/// As go-diskfs writes them.
+#[test]
+fn a_directory_of_no_whole_blocks_may_lose_one_entry_and_get_another() {
+    let mut image = iso().file("images/x", b"x").build();
+    let (directory, rootfs) = (image.offset("images"), image.offset("images/pxeboot/rootfs.img"));
+    let mut len = 0;
+    while image.bytes[directory + len] > 0 {
+        len += usize::from(image.bytes[directory + len]);
+    }
+    image.resize("images", u32::try_from(len).unwrap());
+    image.relocate("images/x", u32::try_from(rootfs / BLOCK).unwrap());
+    image.resize("images/x", 7001);
+
+    let minimal = Layout::read(&image.bytes).unwrap().minimal(&"http://a/b".parse().unwrap(), None).unwrap();
+    let planned = Planned { plan: minimal.plan(&Customization::default()).unwrap(), iso: &image.bytes };
+    let found: Vec<_> = contents(&planned).into_keys().filter(|path| path.starts_with("images/")).collect();
+    let expected = ["assisted_installer_custom.img", "ignition.img", "pxeboot/initrd.img", "pxeboot/vmlinuz"];
+    assert_eq!(found, expected.map(|name| format!("images/{name}")));
 }
 
 #[test]

@@ -8,9 +8,9 @@
 //! ```
 
 use super::super::{BLOCK, field};
-use super::relocation::Relocation;
+use super::relocation::{Relocation, SECTOR};
 use super::{Reader, malformed, put, u32_block};
-use crate::{Error, ReadAt};
+use crate::{Error, Extent, ReadAt};
 
 /// Where the boot record has the block of the catalog.
 const CATALOG_BLOCK: usize = 71;
@@ -25,6 +25,11 @@ const EXTENSION: u8 = 0x44;
 /// primary descriptor, block of the image, size, checksum.
 const BOOT_INFO_TABLE: usize = 8;
 const PRIMARY_DESCRIPTOR: u32 = 16;
+/// Where GRUB's image for a BIOS has the sector (8) that its own second one has (`--grub2-boot-info`).
+const GRUB_BOOT_INFO: u64 = 2548;
+/// Counted from the start of the image.
+const GRUB_SECTOR: u64 = 5;
+const SECTORS: u64 = BLOCK / SECTOR;
 
 pub(super) struct BootCatalog {
     pub(super) block: u64,
@@ -37,6 +42,7 @@ struct Image {
     at: usize,
     block: u64,
     has_boot_info_table: bool,
+    has_grub_boot_info: bool,
 }
 
 impl BootCatalog {
@@ -58,7 +64,11 @@ impl BootCatalog {
                 let start = reader.blocks("a boot image", image, 1)?;
                 let has_boot_info_table = field::u32_le(&start, BOOT_INFO_TABLE) == Some(PRIMARY_DESCRIPTOR)
                     && field::u32_le(&start, BOOT_INFO_TABLE + 4).map(u64::from) == Some(image);
-                images.push(Image { at, block: image, has_boot_info_table });
+                let has_grub_boot_info = reader.size() >= (image + 2) * BLOCK
+                    && reader
+                        .bytes("a boot image", Extent { offset: image * BLOCK + GRUB_BOOT_INFO, len: 8 })?
+                        == (image * SECTORS + GRUB_SECTOR).to_le_bytes();
+                images.push(Image { at, block: image, has_boot_info_table, has_grub_boot_info });
             }
         }
         Ok(Self { block, bytes, images })
@@ -76,6 +86,10 @@ impl BootCatalog {
         for image in &self.images {
             let lost = || malformed("the boot catalog", "a boot image in it lies beyond the volume");
             let block = relocation.block(image.block).ok_or_else(lost)?;
+            if image.has_grub_boot_info {
+                let sector = (block * SECTORS + GRUB_SECTOR).to_le_bytes();
+                patches.push((image.block * BLOCK + GRUB_BOOT_INFO, sector.to_vec()));
+            }
             let block = u32_block(block)?.to_le_bytes();
             put(&mut bytes, image.at, &block)?;
             if image.has_boot_info_table {

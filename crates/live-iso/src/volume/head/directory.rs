@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::super::record::{Record, Records};
-use super::super::{BLOCK, rock_ridge};
-use super::susp::{self, Location};
+use super::super::{BLOCK, susp};
+use super::locations::{self, Location};
 use super::{ROOT_RECORD, Reader, malformed};
 use crate::{Error, Extent, ReadAt};
 
@@ -70,25 +70,19 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn new(record: &Record<'_>, rock_ridge: bool) -> (Self, Option<Extent>) {
+    /// The entry, without the locations.
+    fn new(record: &Record<'_>) -> Self {
         let extent = record.extent();
         let block = record.block();
         let end = extent.end().unwrap_or(u64::MAX).div_ceil(BLOCK);
-        let system_use_at = record.bytes.len() - record.system_use.len();
-        let system_use = if rock_ridge { record.system_use } else { &[] };
-        let (mut locations, continuation) = susp::locations(system_use);
-        for location in &mut locations {
-            location.at += system_use_at as u64;
-        }
-        let entry = Self {
+        Self {
             bytes: record.bytes.to_vec(),
             is_directory: record.is_directory(),
             block,
             blocks: end.saturating_sub(block),
             extent,
-            locations,
-        };
-        (entry, continuation)
+            locations: Vec::new(),
+        }
     }
 
     pub(super) fn identifier(&self) -> &[u8] {
@@ -130,7 +124,7 @@ impl Trees {
         let root = root(descriptor)
             .ok_or_else(|| malformed("a volume descriptor", "its root directory record is broken"))?;
         let rock_ridge = names == Names::Level1;
-        let mut pending = vec![(Entry::new(&root, false).0, None)];
+        let mut pending = vec![(Entry::new(&root), None)];
         while let Some((itself, parent)) = pending.pop() {
             if !self.entered.insert(itself.block) {
                 return Err(Error::DirectoryLoop { path: itself.name() });
@@ -146,12 +140,13 @@ impl Trees {
                 if record.is_interleaved() {
                     return Err(malformed("it has an interleaved file"));
                 }
-                if parent.is_none() && entries.is_empty() && rock_ridge::bytes_skipped(record.system_use) > 0
-                {
+                if parent.is_none() && entries.is_empty() && susp::bytes_skipped(record.system_use) > 0 {
                     return Err(malformed("it shares the place of Rock Ridge entries with something else"));
                 }
-                let (entry, continuation) = Entry::new(&record, rock_ridge);
-                susp::continued_locations(reader, continuation, &mut self.continued_locations)?;
+                let mut entry = Entry::new(&record);
+                if rock_ridge {
+                    entry.locations = locations::read(reader, &record, &mut self.continued_locations)?;
+                }
                 match entries.len() {
                     0 if !record.is_current() => return Err(malformed("it does not begin with itself")),
                     // libisofs long wrote Joliet parents under the name of the directory itself.

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::super::iso_name;
+use super::super::{iso_name, susp};
 use super::directory::{Directory, Entry, Names};
-use super::{both_endian, malformed, put, susp};
+use super::{both_endian, malformed, put};
 use crate::{Error, Extent, Segment};
 
 const MORE_EXTENTS: u8 = 0x80;
@@ -45,16 +45,29 @@ pub(super) struct NewEntry {
     pub(super) added: Option<usize>,
 }
 
+/// A directory as it will be, but that its entries still lead to where they led.
+pub(super) struct NewDirectory {
+    pub(super) entries: Vec<NewEntry>,
+    /// Whether any entry went or came.
+    pub(super) is_changed: bool,
+}
+
 impl Edits {
-    /// The entries that a directory will have. Where they lead is not yet changed.
-    pub(super) fn entries(&self, directory: &Directory, all: &[Directory]) -> Result<Vec<NewEntry>, Error> {
+    /// What becomes of a directory.
+    pub(super) fn new_directory(
+        &self,
+        directory: &Directory,
+        all: &[Directory],
+    ) -> Result<NewDirectory, Error> {
         let mut entries = Vec::with_capacity(directory.entries.len() + self.added.len());
         for entry in &directory.entries {
             if !self.removes(entry)? {
                 entries.push(NewEntry { entry: entry.clone(), added: None });
             }
         }
+        let mut is_changed = entries.len() < directory.entries.len();
         if directory.is_in_root(self.directory, all) {
+            is_changed |= !self.added.is_empty();
             for (number, file) in self.added.iter().enumerate() {
                 let entry = self.new_entry(directory.names, file.name, number, &entries)?;
                 let follows = |other: &NewEntry| other.entry.identifier() > entry.identifier();
@@ -64,7 +77,7 @@ impl Edits {
                 entries.insert(at, NewEntry { entry, added: Some(number) });
             }
         }
-        Ok(entries)
+        Ok(NewDirectory { entries, is_changed })
     }
 
     fn removes(&self, entry: &Entry) -> Result<bool, Error> {

@@ -1,7 +1,7 @@
 //! The partition tables that isohybrid and xorriso put into the system area, so that an image boots from a disk too.
 //!
 //! ```text
-//!    0  code; isohybrid's has the sector of the BIOS boot image at 432 (8)
+//!    0  code; isohybrid's has the sector of the BIOS boot image at 432 (8), GRUB's the fifth sector of it
 //!  446  four partitions, 16 each: active, start as CHS (3), type, last as CHS (3), start (4), count (4)
 //!  510  55 aa
 //!  512  GPT header: EFI PART, revision, size (4), at 16 CRC (4), at 24 its own sector, the other header's, first and
@@ -22,6 +22,8 @@ use super::{malformed, put};
 use crate::Error;
 
 const BOOT_IMAGE_SECTOR: usize = 432;
+/// Which sectors of a boot image the code may load first: isohybrid's and GRUB's.
+const FIRST_LOADED: [u64; 2] = [0, 4];
 const MBR_PARTITIONS: [usize; 4] = [446, 462, 478, 494];
 const MBR_SIGNATURE: usize = 510;
 
@@ -86,6 +88,13 @@ impl PartitionTables {
         MBR_PARTITIONS.into_iter().filter(is_used)
     }
 
+    /// The sectors that partitions begin with, be they of the MBR or of the GPT.
+    pub(super) fn starts(&self) -> impl Iterator<Item = u64> {
+        let mbr = self.mbr_partitions().filter_map(|at| field::u32_le(&self.area, at + 8)).map(u64::from);
+        let gpt = self.gpt.iter().flat_map(|gpt| gpt.used_partitions(&self.area));
+        mbr.chain(gpt.filter_map(|at| field::u64_le(&self.area, at + GPT_FIRST)))
+    }
+
     /// The size of a new image of which `new_space` bytes are the volume; the old one had `old_size` and `old_space`.
     pub(super) fn size(&self, old_size: u64, old_space: u64, new_space: u64) -> u64 {
         let padding = old_size.saturating_sub(old_space);
@@ -103,11 +112,13 @@ impl PartitionTables {
         relocation: &Relocation,
         boot_image: Option<u64>,
     ) -> Result<(Vec<u8>, Option<Backup>), Error> {
+        let sector = |block, loaded| block * (BLOCK / SECTOR) + loaded;
+        let told = field::u64_le(&self.area, BOOT_IMAGE_SECTOR);
         if let Some(old) = boot_image
-            && field::u64_le(&self.area, BOOT_IMAGE_SECTOR) == Some(old * (BLOCK / SECTOR))
+            && let Some(loaded) = FIRST_LOADED.into_iter().find(|loaded| told == Some(sector(old, *loaded)))
             && let Some(new) = relocation.block(old)
         {
-            put(&mut self.area, BOOT_IMAGE_SECTOR, &(new * (BLOCK / SECTOR)).to_le_bytes())?;
+            put(&mut self.area, BOOT_IMAGE_SECTOR, &sector(new, loaded).to_le_bytes())?;
         }
         for at in self.mbr_partitions().collect::<Vec<_>>() {
             self.relocate_mbr_partition(at, relocation)
@@ -164,6 +175,14 @@ impl Gpt {
         (gpt.partitions >= 2 * GPT && end <= area.len()).then_some(gpt)
     }
 
+    /// Where the partitions are that are in use.
+    fn used_partitions(&self, area: &[u8]) -> Vec<usize> {
+        let all = (0..self.count).map(|number| self.partitions + number * self.partition);
+        let is_used =
+            |at: &usize| area.get(*at..at + 16).is_some_and(|kind| kind.iter().any(|byte| *byte != 0));
+        all.filter(is_used).collect()
+    }
+
     fn partitions_len(&self) -> u64 {
         (self.count as u64 * self.partition as u64).next_multiple_of(SECTOR)
     }
@@ -173,17 +192,13 @@ impl Gpt {
     }
 
     fn relocate(&self, area: &mut [u8], relocation: &Relocation) -> Option<Result<Backup, Error>> {
-        for number in 0..self.count {
-            let at = self.partitions + number * self.partition;
+        for at in self.used_partitions(area) {
             let partition = area.get_mut(at..at + self.partition)?;
-            let is_used = partition.get(..16)?.iter().any(|byte| *byte != 0);
-            if is_used {
-                let first = relocation.sector(field::u64_le(partition, GPT_FIRST)?)?;
-                let end = relocation.sector_after(field::u64_le(partition, GPT_LAST)?.checked_add(1)?)?;
-                partition.get_mut(GPT_FIRST..GPT_LAST)?.copy_from_slice(&first.to_le_bytes());
-                let last = end.checked_sub(1)?;
-                partition.get_mut(GPT_LAST..GPT_LAST + 8)?.copy_from_slice(&last.to_le_bytes());
-            }
+            let first = relocation.sector(field::u64_le(partition, GPT_FIRST)?)?;
+            let end = relocation.sector_after(field::u64_le(partition, GPT_LAST)?.checked_add(1)?)?;
+            partition.get_mut(GPT_FIRST..GPT_LAST)?.copy_from_slice(&first.to_le_bytes());
+            let last = end.checked_sub(1)?;
+            partition.get_mut(GPT_LAST..GPT_LAST + 8)?.copy_from_slice(&last.to_le_bytes());
         }
         let partitions_end = self.partitions + self.count * self.partition;
         let partitions = area.get(self.partitions..partitions_end)?.to_vec();

@@ -12,12 +12,12 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::super::{BLOCK, descriptor};
-use super::edits::{Edits, NewEntry};
+use super::edits::{Edits, NewDirectory, NewEntry};
 use super::partition_tables::{Backup, PartitionTables};
 use super::relocation::{Piece, Relocation};
 use super::{
     BOOT_RECORD, Head, PRIMARY, ROOT_RECORD, SPACE_SIZE, SUPPLEMENTARY, SYSTEM_AREA, both_endian, directory,
-    malformed, path_table, put, susp, u32_block,
+    locations, malformed, path_table, put, u32_block,
 };
 use crate::{Error, Extent, Plan, Segment};
 
@@ -61,12 +61,12 @@ enum Content {
 impl Head {
     /// Plans the image that has the changes.
     pub(crate) fn rewrite(&self, edits: &Edits) -> Result<Rewritten, Error> {
-        let entries = self
+        let directories = self
             .directories
             .iter()
-            .map(|directory| edits.entries(directory, &self.directories))
+            .map(|directory| edits.new_directory(directory, &self.directories))
             .collect::<Result<Vec<_>, _>>()?;
-        let (pieces, contents) = self.pieces(edits, &entries)?;
+        let (pieces, contents) = self.pieces(edits, &directories)?;
         let mut tables = self.system_area.clone();
         tables.resize(usize::try_from(SYSTEM_AREA * BLOCK).unwrap_or(0), 0);
         let tables = PartitionTables::find(tables)?;
@@ -77,7 +77,7 @@ impl Head {
         let boot_image = self.boot_catalog.as_ref().and_then(super::BootCatalog::default_image);
         let (system_area, backup) = tables.relocated(&relocation, boot_image)?;
 
-        let places = Places::new(self, edits, &entries, relocation)?;
+        let places = Places::new(self, edits, &directories, relocation)?;
         let mut writer = Writer::default();
         for (piece, content) in places.relocation.pieces().iter().zip(&contents) {
             match *content {
@@ -88,7 +88,9 @@ impl Head {
                 Some(Content::SystemArea) => writer.bytes(&system_area),
                 Some(Content::Descriptors) => self.write_descriptors(&places, &mut writer)?,
                 Some(Content::Directory(number)) => {
-                    places.write_directory(entries.get(number).map_or(&[], Vec::as_slice), &mut writer)?;
+                    if let Some(directory) = directories.get(number) {
+                        places.write_directory(&directory.entries, &mut writer)?;
+                    }
                 }
                 Some(Content::PathTable(number)) => {
                     if let Some(table) = self.path_tables.get(number) {
@@ -125,7 +127,7 @@ impl Head {
     fn pieces(
         &self,
         edits: &Edits,
-        entries: &[Vec<NewEntry>],
+        directories: &[NewDirectory],
     ) -> Result<(Vec<Piece>, Vec<Option<Content>>), Error> {
         let first_descriptor = SYSTEM_AREA;
         let descriptors_end = first_descriptor + self.descriptors.len() as u64;
@@ -133,12 +135,10 @@ impl Head {
             (0..SYSTEM_AREA, SYSTEM_AREA, Content::SystemArea),
             (first_descriptor..descriptors_end, self.descriptors.len() as u64, Content::Descriptors),
         ];
-        for (number, (old, new)) in self.directories.iter().zip(entries).enumerate() {
+        for (number, (old, new)) in self.directories.iter().zip(directories).enumerate() {
             let blocks = old.len.div_ceil(BLOCK);
-            let lengths = new.iter().map(|entry| entry.entry.bytes.len());
-            let is_changed = new.len() != old.entries.len() || new.iter().any(|entry| entry.added.is_some());
-            let needed = directory::blocks(lengths);
-            let new_blocks = if is_changed { needed } else { needed.max(blocks) };
+            let needed = directory::blocks(new.entries.iter().map(|entry| entry.entry.bytes.len()));
+            let new_blocks = if new.is_changed { needed } else { needed.max(blocks) };
             made.push((old.block..old.block + blocks, new_blocks, Content::Directory(number)));
         }
         for (number, table) in self.path_tables.iter().enumerate() {
@@ -208,7 +208,7 @@ impl Head {
     ) -> Result<BTreeMap<u64, Bytes>, Error> {
         let mut patches: Vec<(u64, Bytes)> = edits.patched.clone();
         for location in &self.continued_locations {
-            let number = susp::relocated(*location, &places.relocation)?;
+            let number = locations::relocated(*location, &places.relocation)?;
             patches.push((location.at, Bytes::copy_from_slice(&number)));
         }
         if let Some(catalog) = &self.boot_catalog {
@@ -275,18 +275,17 @@ impl<'a> Places<'a> {
     fn new(
         head: &Head,
         edits: &'a Edits,
-        entries: &[Vec<NewEntry>],
+        new_directories: &[NewDirectory],
         relocation: Relocation,
     ) -> Result<Self, Error> {
         let mut directories = HashMap::new();
-        for (old, new) in head.directories.iter().zip(entries) {
+        for (old, new) in head.directories.iter().zip(new_directories) {
             let lost = || malformed("a directory", "it lies in another structure");
             let old_blocks = old.block..old.block + old.len.div_ceil(BLOCK);
             let piece = relocation.made(&old_blocks).ok_or_else(lost)?;
             let len = (piece.new.end - piece.new.start) * BLOCK;
             // go-diskfs writes lengths that are no whole blocks.
-            let len =
-                if new.len() == old.entries.len() && !old.len.is_multiple_of(BLOCK) { old.len } else { len };
+            let len = if new.is_changed || old.len.is_multiple_of(BLOCK) { len } else { old.len };
             directories.insert(old.block, (u32_block(piece.new.start)?, u32_block(len)?));
         }
         let mut offset = edits
@@ -319,7 +318,7 @@ impl<'a> Places<'a> {
                 put(&mut record, RECORD_BLOCK, &both_endian(block))?;
                 put(&mut record, RECORD_LEN, &both_endian(len))?;
             }
-            susp::relocate(&mut record, &entry.locations, &self.relocation)?;
+            locations::relocate(&mut record, &entry.locations, &self.relocation)?;
             writer.fill_to(start + directory::place(writer.len - start, record.len()));
             writer.bytes(&record);
         }
