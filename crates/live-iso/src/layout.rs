@@ -2,7 +2,7 @@
 //!
 //! Where a description exists (`coreos/*.json`, before that headers in the system area) it is believed and must be true:
 //! a description that cannot be read, that names what does not exist, or that contradicts another one, is an error. Only
-//! its absence means an older ISO.
+//! its absence means an older ISO. `coreos/features.json` alone is not so: it describes nothing that is in the ISO.
 
 mod architecture;
 mod distribution;
