@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -278,6 +279,60 @@ fn the_program_of_a_live_iso_is_what_unsquashfs_takes_out() {
     }
 }
 
+/// A file system mounted by the kernel, until it is dropped.
+struct Mount(TempDir);
+
+impl Mount {
+    /// Mounts what lies in a file, or tells why it cannot be done here.
+    fn new(kind: &str, file: &Path, offset: usize) -> Result<Self, String> {
+        let point = tempfile::tempdir().unwrap();
+        let output = Command::new("mount")
+            .args(["-t", kind, "-o", &format!("loop,ro,offset={offset}")])
+            .args([file, point.path()])
+            .env("PATH", path_with_sbin())
+            .output()
+            .map_err(|error| error.to_string())?;
+        let allowed = output.status.success();
+        allowed.then(|| Self(point)).ok_or_else(|| String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        run(Path::new("/"), "umount", &[self.0.path()]);
+    }
+}
+
+/// The kernel is what reads the file system in the end.
+#[test]
+fn the_program_is_what_the_kernel_reads_where_it_may_mount() {
+    let program = program(700_123);
+    let sysroot = Sysroot::with_nmstatectl(&program);
+    for (kind, image) in [
+        ("squashfs", sysroot.squashfs(&["-comp", "zstd"])),
+        ("squashfs", sysroot.squashfs(&["-comp", "xz", "-b", "8K"])),
+        ("erofs", sysroot.erofs(&["-zlz4hc", "-C65536"])),
+        ("erofs", sysroot.erofs(&[])),
+    ] {
+        let iso = Iso::around(&image);
+        let work = tempfile::tempdir().unwrap();
+        let path = work.path().join("iso");
+        fs::write(&path, &iso.bytes).unwrap();
+        match Mount::new(kind, &path, iso.image_start()) {
+            Ok(mount) => {
+                let file = format!("ostree/deploy/rhcos/deploy/{COMMIT}.0/usr/bin/nmstatectl");
+                let mounted = fs::read(mount.0.path().join(file)).unwrap();
+                assert!(mounted == program, "{kind}");
+                assert!(iso.nmstatectl().unwrap() == mounted, "{kind}");
+            }
+            // Not with eprintln!, which is heard only where a test fails.
+            Err(reason) => {
+                writeln!(io::stderr(), "skipped: no {kind} can be mounted here: {reason}").unwrap()
+            }
+        }
+    }
+}
+
 /// The two file systems that `sysroot` can become.
 fn both(sysroot: &Sysroot) -> [Iso; 2] {
     [sysroot.squashfs(&["-comp", "zstd"]), sysroot.erofs(&["-zlz4"])].map(|image| Iso::around(&image))
@@ -383,13 +438,13 @@ fn unknown_formats_are_told_from_broken_ones() {
 fn what_cannot_be_read_is_no_fault_of_the_image() {
     struct Failing(Vec<u8>);
     impl live_iso::ReadAt for Failing {
-        fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
             if offset % 4096 > 2048 {
-                return Err(std::io::ErrorKind::PermissionDenied.into());
+                return Err(io::ErrorKind::PermissionDenied.into());
             }
             self.0.read_exact_at(buf, offset)
         }
-        fn size(&self) -> std::io::Result<u64> {
+        fn size(&self) -> io::Result<u64> {
             self.0.size()
         }
     }
