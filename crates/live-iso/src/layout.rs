@@ -147,11 +147,6 @@ impl Layout {
         self.distribution
     }
 
-    /// Which CoreOS it is, as volume ids and file names spell it: `rhcos`.
-    pub fn os_name(&self) -> &'static str {
-        self.distribution.name()
-    }
-
     /// Which state of the format the ISO is in.
     pub fn generation(&self) -> Generation {
         self.generation

@@ -26,7 +26,7 @@ fn everything_is_found() {
         let layout = Layout::read(&image.bytes).unwrap();
         assert_eq!(layout.volume_id(), "rhcos-418.94.202511191518-0");
         assert_eq!(layout.distribution(), Distribution::Rhcos);
-        assert_eq!(layout.os_name(), "rhcos");
+        assert_eq!(layout.distribution().name(), "rhcos");
         assert_eq!(layout.generation(), Generation::PadAndEnd);
         assert_eq!(layout.size(), image.bytes.len() as u64);
         assert!(layout.created().is_some());
