@@ -1,12 +1,14 @@
 //! `nmstatectl` out of root file systems as real builders write them, and out of damaged ones.
 
-use std::ffi::OsStr;
+mod judges;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use judges::{fixture, run};
 use live_iso::{
     Layout, RootfsCompression, RootfsError, RootfsFileSystem, RootfsInfo, nmstatectl, rootfs_info,
 };
@@ -14,26 +16,6 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 const COMMIT: &str = "f16d05ec6b29248d2c61adb1e9263f78e4f7bace1b955014a2d17872cfe4064d";
-
-/// Where `mkfs.erofs` and the like are for users other than root.
-fn path_with_sbin() -> std::ffi::OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/sbin:/sbin");
-    path
-}
-
-fn run<S: AsRef<OsStr>>(directory: &Path, program: &str, arguments: &[S]) -> Vec<u8> {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(directory)
-        .env("PATH", path_with_sbin())
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap_or_else(|error| panic!("{program} does not run: {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} failed: {errors}");
-    output.stdout
-}
 
 /// An ISO without anything but a root file system.
 struct Iso {
@@ -260,8 +242,7 @@ fn erofs_of_fedora_is_read() {
 #[test]
 fn the_program_of_a_live_iso_is_what_unsquashfs_takes_out() {
     for arch in ["x86_64", "aarch64", "s390x"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/fixtures/{arch}.iso"));
-        assert!(path.exists(), "{} does not exist: run `make fixtures`", path.display());
+        let path = fixture(arch);
         let iso = fs::File::open(&path).unwrap();
         let layout = Layout::read(&iso).unwrap();
         assert_eq!(rootfs_info(&iso, &layout).unwrap().to_string(), "squashfs (zstd)", "{arch}");
@@ -289,7 +270,7 @@ impl Mount {
         let output = Command::new("mount")
             .args(["-t", kind, "-o", &format!("loop,ro,offset={offset}")])
             .args([file, point.path()])
-            .env("PATH", path_with_sbin())
+            .env("PATH", judges::path())
             .output()
             .map_err(|error| error.to_string())?;
         let allowed = output.status.success();
