@@ -55,8 +55,8 @@ pub(crate) enum Rejection {
     InsFileOfOtherArch(Arch),
     /// An ISO is wanted of an image that nobody configured.
     UnknownImage,
-    /// The image is configured, but is not to be had as this type of ISO.
-    IsoNotOffered { iso: IsoType, version: String, arch: Arch },
+    /// The image is configured, but is not to be had as this type of ISO; the log is told why if the image is at fault.
+    IsoNotOffered { iso: IsoType, version: String, arch: Arch, reason: Option<PlanError> },
     /// The image is configured as an ISO that boot artifacts are not taken from.
     ArtifactsNotOffered { version: String, arch: Arch },
     /// The image is configured, but not there.
@@ -65,6 +65,8 @@ pub(crate) enum Rejection {
     NoBaseUrl,
     /// The image has to bring along a program that was not taken out of it yet.
     NoNmstatectl,
+    /// The host would have to bring up its network with a program that nothing can bring along.
+    NoPlaceForNmstatectl,
     /// As many requests as may be are being served, and none of them has ended in time.
     Busy,
     /// The infra-env cannot be had.
@@ -200,7 +202,7 @@ impl Rejection {
                      Current arch: {arch}"
                 ),
             ),
-            Self::IsoNotOffered { iso, version, arch } => Answer::line(
+            Self::IsoNotOffered { iso, version, arch, .. } => Answer::line(
                 StatusCode::NOT_FOUND,
                 format!("the image for {version} {arch} is not available as a {} ISO", iso.name()),
             ),
@@ -220,6 +222,11 @@ impl Rejection {
                     "nmstatectl, which hosts of this version need, has not been taken out of the image yet",
                 )
             },
+            Self::NoPlaceForNmstatectl => Answer::line(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "a minimal ISO for s390x has no place for nmstatectl, which hosts of this version need for their \
+                 network configuration; use the full ISO",
+            ),
             Self::Busy => Answer {
                 retry_after: Some(RETRY_SOON),
                 ..Answer::line(
@@ -249,7 +256,7 @@ impl Rejection {
     fn failure(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::InfraEnv(error) | Self::InfraEnvOfInitrd(error) => Some(error),
-            Self::Plan(error) => Some(error),
+            Self::Plan(error) | Self::IsoNotOffered { reason: Some(error), .. } => Some(error),
             Self::Metrics(error) => Some(error),
             Self::Task(error) => Some(error),
             _ => None,

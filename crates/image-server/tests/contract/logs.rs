@@ -8,6 +8,7 @@ use coreos_names::Arch;
 use image_store::{Catalog, ImageState};
 use serde_json::Value;
 use test_support::assisted_service::Reply;
+use test_support::fixtures::LiveIso;
 use tokio::net::TcpListener;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::Targets;
@@ -86,6 +87,18 @@ async fn a_request_is_one_event_when_its_body_has_ended() {
     assert!(event["duration_ms"].as_f64().unwrap() > 0.0);
     assert_eq!(event["request.id"].as_str().unwrap().len(), 36);
     assert_eq!(event.get("error"), None);
+
+    let directory = tempfile::tempdir().unwrap();
+    let iso = std::fs::read(LiveIso::S390xOcp4_11.path()).unwrap();
+    let old = Published::publish(directory.path(), iso.into(), Arch::S390x);
+    let catalog = Arc::new(Catalog::default());
+    add(&catalog, wanted("4.11", Arch::S390x), ImageState::Ready(old.lease));
+    let site = Site::with_base_url("http://images.example.com", catalog).await;
+    site.get(&format!("/byid/{ID}/4.11/s390x/minimal.iso")).await;
+    let event = &log.requests(2).await[1];
+    assert_eq!((&event["level"], &event["http.status_code"]), (&"INFO".into(), &404.into()));
+    let error = event["error"].as_str().unwrap();
+    assert!(error.starts_with("no minimal ISO can be made of this image: "), "{error}");
 }
 
 #[tokio::test]
