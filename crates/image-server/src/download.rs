@@ -3,7 +3,7 @@
 use axum::http::request::Parts;
 use axum::response::Response;
 use coreos_names::{Arch, ImageKind};
-use image_store::{Found, Lease, Lookup, NmstateArchive};
+use image_store::{Found, Lease, Lookup, NmstateArchive, NmstateTrouble};
 use live_iso::{Artifact, Customization, KernelArguments, PlanError, Ramdisk};
 
 use crate::ImageServer;
@@ -178,7 +178,12 @@ impl ImageServer {
 fn nmstate(found: &Found) -> Result<Option<&NmstateArchive>, Rejection> {
     let archive = found.lease.nmstate();
     match &found.openshift_version {
-        Some(version) if version.needs_nmstatectl() => archive.map(Some).ok_or(Rejection::NoNmstatectl),
+        Some(version) if version.needs_nmstatectl() => {
+            archive.map(Some).ok_or_else(|| match found.lease.nmstate_trouble() {
+                Some(NmstateTrouble::Unavailable { .. }) => Rejection::NmstatectlUnavailable,
+                _ => Rejection::NoNmstatectl,
+            })
+        }
         Some(_) => Ok(None),
         // It does no harm where nobody calls it.
         None => Ok(archive),

@@ -65,6 +65,8 @@ pub(crate) enum Rejection {
     NoBaseUrl,
     /// The image has to bring along a program that was not taken out of it yet.
     NoNmstatectl,
+    /// The image has to bring along a program that cannot be taken out of it.
+    NmstatectlUnavailable,
     /// As many requests as may be are being served, and none of them has ended in time.
     Busy,
     /// The infra-env cannot be had.
@@ -218,6 +220,13 @@ impl Rejection {
                 ..Answer::line(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "nmstatectl, which hosts of this version need, has not been taken out of the image yet",
+                )
+            },
+            Self::NmstatectlUnavailable => Answer {
+                retry_after: Some(RETRY_LATE),
+                ..Answer::line(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "nmstatectl, which hosts of this version need, cannot be taken out of the image",
                 )
             },
             Self::Busy => Answer {

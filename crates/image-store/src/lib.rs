@@ -62,7 +62,7 @@ pub use error::Error;
 pub use image::{Image, Lease};
 pub use index::{ResolvedImage, ResolvedRelease};
 pub use key::ImageKey;
-pub use nmstate::NmstateArchive;
+pub use nmstate::{NmstateArchive, NmstateTrouble};
 pub use proof::{Expected, Proof};
 pub use retire::Wanted;
 pub use space::Limits;

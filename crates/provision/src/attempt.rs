@@ -142,17 +142,34 @@ impl Provisioner {
     }
 
     /// Prepares the archive of nmstatectl, if the OpenShift version of the image wants it in minimal ISOs and initrds. An
-    /// image that cannot give it is served all the same; what cannot be served without it is refused.
-    pub(crate) async fn prepare_nmstate(&self, lease: &Lease, version: &OpenshiftVersion) {
+    /// image that cannot give it is served all the same; what cannot be served without it is refused. Returns whether
+    /// trying again can help.
+    pub(crate) async fn prepare_nmstate(&self, lease: &Lease, version: &OpenshiftVersion) -> bool {
         if lease.key().kind != ImageKind::Full || !version.needs_nmstatectl() {
-            return;
+            return false;
         }
         let image = lease.clone();
-        if let Err(error) = self.blocking(move |store| store.prepare_nmstate(&image)).await {
-            tracing::error!(
-                image.key = %lease.key(), error = %WithCauses(&error),
-                "cannot prepare nmstatectl: minimal ISOs, and initrds with a network configuration, are refused"
-            );
+        let Err(error) = self.blocking(move |store| store.prepare_nmstate(&image)).await else {
+            return false;
+        };
+        tracing::error!(
+            image.key = %lease.key(), error = %WithCauses(&error), is_final = !error.is_retryable(),
+            "cannot prepare nmstatectl: minimal ISOs, and initrds with a network configuration, are refused"
+        );
+        error.is_retryable()
+    }
+
+    /// Tries again to prepare the archive for the image that an entry serves, until that has one, can have none, or is
+    /// no longer wanted.
+    pub(crate) async fn retry_nmstate(&self, entry: EntryId, version: &OpenshiftVersion) {
+        for wait in self.retry.waits() {
+            // No lease is held meanwhile: the image may be retired.
+            tokio::time::sleep(wait).await;
+            let Some(lease) = self.catalog.lease(entry) else { return };
+            if !self.prepare_nmstate(&lease, version).await {
+                return;
+            }
+            drop(lease);
         }
     }
 

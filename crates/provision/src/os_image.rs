@@ -75,7 +75,9 @@ impl DesiredOsImage {
         let served = |entry: &EntryId| self.provisioner.catalog.lease(*entry);
         if self.entries.iter().all(|entry| served(entry).is_some()) {
             if let Some(lease) = self.entries.first().and_then(served) {
-                self.provisioner.prepare_nmstate(&lease, &self.newest_openshift_version).await;
+                let again = self.provisioner.prepare_nmstate(&lease, &self.newest_openshift_version).await;
+                drop(lease);
+                self.retry_nmstate(again).await;
             }
             return;
         }
@@ -84,8 +86,10 @@ impl DesiredOsImage {
         loop {
             match self.attempt().await {
                 Ok(lease) => {
-                    self.provisioner.prepare_nmstate(&lease, &self.newest_openshift_version).await;
-                    return self.set_state(&ImageState::Ready(lease));
+                    let again =
+                        self.provisioner.prepare_nmstate(&lease, &self.newest_openshift_version).await;
+                    self.set_state(&ImageState::Ready(lease));
+                    return self.retry_nmstate(again).await;
                 }
                 Err(error) => {
                     let wait = retry.wait_after(&error, &mut waits);
@@ -97,6 +101,12 @@ impl DesiredOsImage {
                     tokio::time::sleep(wait).await;
                 }
             }
+        }
+    }
+
+    async fn retry_nmstate(&self, is_necessary: bool) {
+        if let Some(&entry) = self.entries.first().filter(|_| is_necessary) {
+            self.provisioner.retry_nmstate(entry, &self.newest_openshift_version).await;
         }
     }
 

@@ -105,7 +105,7 @@ impl Release {
     }
 
     /// Does all that can be done for the release. Returns when nothing is left to do.
-    pub(crate) async fn provision(mut self) {
+    pub(crate) async fn provision(self) {
         if matches!(self.image.architectures, Architectures::Listed(_)) && self.entries().is_empty() {
             return;
         }
@@ -119,7 +119,13 @@ impl Release {
             self.set_all(&ImageState::Unsupported { reason });
             return;
         }
-        self.prepare_nmstate().await;
+        // Goes on while the payload is read.
+        let preparing = self.prepare_nmstate().await;
+        self.bring_what_is_missing().await;
+        preparing.join_all().await;
+    }
+
+    async fn bring_what_is_missing(mut self) {
         // A digest never means another image; a tag is asked again, in case it moved.
         if let Some(digest) = self.image.pullspec.digest()
             && self.is_complete(&digest.to_string())
@@ -133,13 +139,18 @@ impl Release {
         }
     }
 
-    /// For the images that an earlier process brought in.
-    async fn prepare_nmstate(&self) {
+    /// For the images that an earlier process brought in. Returns what has to be tried again.
+    async fn prepare_nmstate(&self) -> JoinSet<()> {
+        let mut again = JoinSet::new();
         for &entry in self.entries().values() {
-            if let Some(lease) = self.provisioner.catalog.lease(entry) {
-                self.provisioner.prepare_nmstate(&lease, &self.image.version).await;
+            if let Some(lease) = self.provisioner.catalog.lease(entry)
+                && self.provisioner.prepare_nmstate(&lease, &self.image.version).await
+            {
+                let (provisioner, version) = (Arc::clone(&self.provisioner), self.image.version.clone());
+                again.spawn(async move { provisioner.retry_nmstate(entry, &version).await });
             }
         }
+        again
     }
 
     /// Reads the payload, trying until it succeeds.
@@ -191,9 +202,12 @@ impl Release {
             let version = self.image.version.clone();
             images.spawn(async move {
                 let (lease, payload) = provisioner.bring_image(payload, arch, entry).await;
-                provisioner.prepare_nmstate(&lease, &version).await;
+                let again = provisioner.prepare_nmstate(&lease, &version).await;
                 record.lock().await.add(&payload, &lease).await;
                 provisioner.catalog.set_state(entry, ImageState::Ready(lease));
+                if again {
+                    provisioner.retry_nmstate(entry, &version).await;
+                }
             });
         }
         while let Some(ended) = images.join_next().await {

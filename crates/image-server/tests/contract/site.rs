@@ -60,7 +60,7 @@ impl Published {
     pub(crate) fn of(iso: Bytes, arch: Arch) -> Self {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(arch.name());
         let published = Self::publish(&directory, iso, arch);
-        published.store.prepare_nmstate(&published.lease).unwrap();
+        published.prepare_nmstate().unwrap();
         published
     }
 
@@ -90,6 +90,10 @@ impl Published {
         let path = data_dir.join(key.file_name());
         let lease = staging.seal(expected).unwrap().publish(key).unwrap();
         Self { iso, lease, path, store }
+    }
+
+    pub(crate) fn prepare_nmstate(&self) -> Result<(), image_store::Error> {
+        self.store.prepare_nmstate(&self.lease)
     }
 
     /// The program that hosts configure their network with, as it is in the image's root file system.

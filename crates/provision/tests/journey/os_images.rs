@@ -4,13 +4,13 @@ use std::fs;
 use std::io::Read as _;
 
 use coreos_names::{Arch, ImageKind};
-use image_store::{ImageState, Lookup, Proof};
+use image_store::{ImageState, Lookup, NmstateTrouble, Proof};
 use serde_json::{Value, json};
 use test_support::fixtures::{OS_BUILD, live_iso};
 use test_support::origin::{Fault, File};
 use test_support::payload::{Content, ReleaseBuilder};
 
-use crate::site::{Site, content};
+use crate::site::{Run, Site, content};
 
 fn entry(openshift_version: &str, url: &str) -> Value {
     json!({"openshift_version": openshift_version, "cpu_architecture": "x86_64", "version": OS_BUILD, "url": url})
@@ -238,6 +238,27 @@ async fn a_directory_that_cannot_be_written_is_told_and_tried_again() {
     fs::create_dir(&staging).unwrap();
     run.finished().await;
     run.ready("4.18", Arch::X86_64);
+}
+
+#[tokio::test]
+async fn nmstatectl_is_tried_again_while_the_image_is_served() {
+    let site = Site::new().await;
+    let url = site.origin.publish("/live.iso", File::new(iso()));
+    let place = site.data_dir().join(".coreos-image-service/v1/nmstate");
+    let in_trouble = |run: &Run| {
+        let lease = run.is_ready("4.18", Arch::X86_64).then(|| run.ready("4.18", Arch::X86_64));
+        lease.is_some_and(|lease| matches!(lease.nmstate_trouble(), Some(NmstateTrouble::Failed { .. })))
+    };
+    // The image is new, and then it is known.
+    for _start in 0..2 {
+        let run = site.provision_prepared(&[entry("4.18", &url)], || fs::remove_dir(&place).unwrap());
+        run.until("the image is served without nmstatectl", in_trouble).await;
+        fs::create_dir(&place).unwrap();
+        run.finished().await;
+        assert!(run.ready("4.18", Arch::X86_64).nmstate().is_some());
+        fs::remove_dir_all(&place).unwrap();
+        fs::create_dir(&place).unwrap();
+    }
 }
 
 fn release(version: &str) -> ReleaseBuilder {
