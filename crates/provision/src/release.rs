@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::attempt::Error;
 use crate::provisioner::Provisioner;
+use crate::queue::Place;
 use crate::retry::failed;
 
 /// A release whose entries are in the catalog.
@@ -19,6 +20,8 @@ pub(crate) struct Release {
     provisioner: Arc<Provisioner>,
     image: ReleaseImage,
     entries: Entries,
+    /// Where it stands in the configuration, behind OS_IMAGES.
+    order: usize,
     /// What OS_IMAGES brings.
     covered: Arc<Covered>,
     /// The architectures of which it was said that OS_IMAGES brings them.
@@ -44,9 +47,11 @@ impl Release {
         provisioner: Arc<Provisioner>,
         image: ReleaseImage,
         covered: Arc<Covered>,
+        order: usize,
     ) -> Self {
         let entries = Entries::Known(BTreeMap::new());
-        let mut release = Self { provisioner, image, entries, covered, said: BTreeSet::new(), known: None };
+        let said = BTreeSet::new();
+        let mut release = Self { provisioner, image, entries, order, covered, said, known: None };
         release.entries = match release.image.architectures.clone() {
             Architectures::OfPayload => {
                 Entries::Unknown(release.provisioner.catalog.add(desired(&release.image, None)))
@@ -200,8 +205,9 @@ impl Release {
             let (provisioner, payload, record) =
                 (Arc::clone(&self.provisioner), Arc::clone(&payload), Arc::clone(&record));
             let version = self.image.version.clone();
+            let place = Place::new([entry].into(), self.order);
             images.spawn(async move {
-                let (lease, payload) = provisioner.bring_image(payload, arch, entry).await;
+                let (lease, payload) = provisioner.bring_image(payload, arch, entry, &place).await;
                 let again = provisioner.prepare_nmstate(&lease, &version).await;
                 record.lock().await.add(&payload, &lease).await;
                 provisioner.catalog.set_state(entry, ImageState::Ready(lease));
@@ -305,13 +311,15 @@ impl Provisioner {
         mut payload: Arc<Payload>,
         arch: Arch,
         entry: EntryId,
+        place: &Arc<Place>,
     ) -> (Lease, Arc<Payload>) {
         let mut waits = self.retry.waits();
         loop {
-            let error = match self.attempt(&payload, arch, entry).await {
+            let error = match self.attempt(&payload, arch, entry, place).await {
                 Ok(lease) => return (lease, payload),
                 Err(error) => error,
             };
+            place.count_failure();
             let wait = self.retry.wait_after(&error, &mut waits);
             tracing::error!(
                 release.pullspec = %payload.pullspec(), %arch, error = %WithCauses(&error),

@@ -207,6 +207,44 @@ async fn an_image_is_tried_again_until_it_is_there() {
     run.ready("4.17", Arch::X86_64);
 }
 
+/// Entries of different images at one server, in this order.
+fn entries_at(site: &Site, names: &[(&str, &str)]) -> Vec<Value> {
+    let entry = |(version, path): &(&str, &str)| {
+        let build = format!("{}.94.1-0", version.replace('.', ""));
+        with(entry(version, &site.origin.url(path)), "version", &build)
+    };
+    names.iter().map(entry).collect()
+}
+
+#[tokio::test]
+async fn servers_that_fail_hold_up_nobody_else() {
+    let site = Site::new().await;
+    site.origin.publish("/good.iso", File::new(iso()));
+    for path in ["/bad1.iso", "/bad2.iso"] {
+        site.origin.inject(path, Fault::status(503));
+    }
+    let entries = entries_at(&site, &[("4.16", "/bad1.iso"), ("4.17", "/bad2.iso"), ("4.18", "/good.iso")]);
+    // There is one slot, and whoever was answered 503 waits for an hour.
+    let run = site.provision_one_by_one(&entries);
+    run.until("the good one is there", |run| run.is_ready("4.18", Arch::X86_64)).await;
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_downloaded_first_and_the_rest_in_the_order_of_the_configuration() {
+    let site = Site::new().await;
+    let images = [("4.18", "/1.iso"), ("4.16", "/2.iso"), ("4.17", "/3.iso"), ("4.15", "/4.iso")];
+    for (_, path) in images {
+        site.origin.publish(path, File::new(iso()));
+    }
+    let run = site.provision_one_by_one(&entries_at(&site, &images));
+    // Nothing has begun before this function waits for the first time.
+    assert!(!run.is_ready("4.15", Arch::X86_64));
+    run.finished().await;
+    let asked: Vec<_> = site.origin.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(asked, ["/1.iso", "/4.iso", "/2.iso", "/3.iso"]);
+}
+
 #[tokio::test]
 async fn a_full_disk_is_told_and_tried_again() {
     let site = Site::new().await;
