@@ -81,7 +81,8 @@ impl Release {
         wanted
     }
 
-    /// Makes images ready that an earlier process brought in, with no network at all.
+    /// Makes images ready that an earlier process brought in and nobody has touched since, with no network at all. Reads
+    /// no image whole.
     pub(crate) async fn serve_known(&mut self) {
         let pullspec = self.image.pullspec.to_string();
         let known = match self.provisioner.blocking(move |store| store.resolved_release(&pullspec)).await {
@@ -95,11 +96,12 @@ impl Release {
         self.reconcile(&known.arches);
         for (&arch, &entry) in self.entries() {
             let Some(ResolvedImage { key, sha256, .. }) = known.images.get(&arch).cloned() else { continue };
-            match self.provisioner.blocking(move |store| store.find(&key, Expected::Release(sha256))).await {
-                Ok(Some(lease)) => {
-                    tracing::info!(release.version = %known.version, image.key = %lease.key(), "serving from the data directory");
-                    self.provisioner.catalog.set_state(entry, ImageState::Ready(lease));
-                }
+            match self
+                .provisioner
+                .blocking(move |store| store.find_known(&key, Expected::Release(sha256)))
+                .await
+            {
+                Ok(Some(lease)) => self.serve(entry, lease),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(error = %WithCauses(&error), "cannot serve a published image");
@@ -124,10 +126,34 @@ impl Release {
             self.set_all(&ImageState::Unsupported { reason });
             return;
         }
+        self.serve_touched().await;
         // Goes on while the payload is read.
         let preparing = self.prepare_nmstate().await;
         self.bring_what_is_missing().await;
         preparing.join_all().await;
+    }
+
+    /// Makes images ready that an earlier process brought in and that have to be hashed again, as after a backup was
+    /// restored. Asks nobody either.
+    async fn serve_touched(&self) {
+        let Some(known) = &self.known else { return };
+        for (arch, &entry) in self.entries() {
+            let Some(image) = known.images.get(arch) else { continue };
+            if self.provisioner.catalog.lease(entry).is_some() {
+                continue;
+            }
+            let place = Place::new([entry].into(), self.order);
+            match self.provisioner.find(&image.key, Expected::Release(image.sha256), &place).await {
+                Ok(Some(lease)) => self.serve(entry, lease),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(error = %WithCauses(&error), "cannot serve a published image"),
+            }
+        }
+    }
+
+    fn serve(&self, entry: EntryId, lease: Lease) {
+        tracing::info!(release.version = %self.image.version, image.key = %lease.key(), "serving from the data directory");
+        self.provisioner.catalog.set_state(entry, ImageState::Ready(lease));
     }
 
     async fn bring_what_is_missing(mut self) {

@@ -110,6 +110,22 @@ async fn both_types_of_one_build_are_different_images() {
 }
 
 #[tokio::test]
+async fn an_appliance_iso_is_kept_across_restarts() {
+    let site = Site::new().await;
+    let url = site.origin.publish("/ove.iso", File::new(iso()));
+    let appliance = with(entry("4.18", &url), "type", "disconnected-iso");
+    for known in [0, 1] {
+        let run = site.provision_os_images(std::slice::from_ref(&appliance), &[]);
+        run.finished().await;
+        assert_eq!(run.known.get(), Some(&known));
+        let found = run.catalog.find("4.18", Arch::X86_64, ImageKind::Disconnected);
+        assert!(matches!(found, Lookup::Ready(_)), "{found:?}");
+        assert_eq!(site.published(), [format!("rhcos-disconnected-iso-{OS_BUILD}-x86_64.iso")]);
+    }
+    assert_eq!(site.origin.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn a_restart_asks_nobody() {
     let site = Site::new().await;
     let url = site.origin.publish("/live.iso", File::new(iso()));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use coreos_names::{Arch, ImageKind};
@@ -189,11 +189,15 @@ impl Site {
         prepare();
         let mut provisioning = provisioner.announce(os_images, releases);
         let download_names = provisioning.download_names();
+        let known = Arc::new(OnceLock::new());
+        let (served, noted) = (Arc::clone(&catalog), Arc::clone(&known));
         let task = tokio::spawn(async move {
             provisioning.serve_known().await;
+            let ready = served.report().into_iter().filter(|image| image.proof().is_some()).count();
+            noted.set(ready).expect("it is set once");
             provisioning.run().await;
         });
-        Run { catalog, download_names, task }
+        Run { catalog, download_names, known, task }
     }
 }
 
@@ -209,6 +213,8 @@ fn files(directory: &Path) -> Vec<String> {
 pub(crate) struct Run {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) download_names: BTreeSet<String>,
+    /// How many images were ready before the first request would have been answered.
+    pub(crate) known: Arc<OnceLock<usize>>,
     task: JoinHandle<()>,
 }
 
