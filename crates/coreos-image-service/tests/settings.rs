@@ -127,6 +127,24 @@ fn a_file_that_holds_no_certificates_is_refused() {
 }
 
 #[test]
+fn a_data_directory_that_is_not_there_is_not_made() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let missing = directory.path().join("not-mounted");
+    let text = refusal(&[
+        ("DATA_DIR", missing.to_str().unwrap()),
+        ("INFRA_ENV_DIR", "/tmp"),
+        ("LISTEN_PORT", "0"),
+        ("PULL_SECRET", r#"{"auths":{}}"#),
+        (
+            "RELEASE_IMAGES",
+            r#"[{"openshift_version":"4.18","version":"4.18.1","cpu_architecture":"x86_64","url":"127.0.0.1:1/x:1"}]"#,
+        ),
+    ]);
+    assert!(text.contains(&format!("DATA_DIR: cannot open {}", missing.display())), "{text}");
+    assert!(!missing.exists());
+}
+
+#[test]
 fn two_answers_to_one_question_are_refused() {
     let text = refusal(&[
         ("DATA_DIR", "/tmp"),

@@ -2,8 +2,8 @@
 
 use axum::http::request::Parts;
 use axum::response::Response;
-use coreos_names::{Arch, ImageKind};
-use image_store::{Found, Lease, Lookup, NmstateArchive};
+use coreos_names::{Arch, ImageKind, OpenshiftVersion};
+use image_store::{Found, Lease, Lookup, NmstateArchive, NmstateTrouble};
 use live_iso::{Artifact, Customization, KernelArguments, PlanError, Ramdisk};
 
 use crate::ImageServer;
@@ -184,7 +184,12 @@ impl ImageServer {
 fn nmstate(found: &Found) -> Result<Option<&NmstateArchive>, Rejection> {
     let archive = found.lease.nmstate();
     match &found.openshift_version {
-        Some(_) if needs_nmstatectl(found) => archive.map(Some).ok_or(Rejection::NoNmstatectl),
+        Some(_) if needs_nmstatectl(found) => {
+            archive.map(Some).ok_or_else(|| match found.lease.nmstate_trouble() {
+                Some(NmstateTrouble::Unavailable { .. }) => Rejection::NmstatectlUnavailable,
+                _ => Rejection::NoNmstatectl,
+            })
+        }
         Some(_) => Ok(None),
         // It does no harm where nobody calls it.
         None => Ok(archive),
@@ -193,7 +198,7 @@ fn nmstate(found: &Found) -> Result<Option<&NmstateArchive>, Rejection> {
 
 /// Whether hosts are known to configure their network with nmstatectl, before they have a root file system.
 fn needs_nmstatectl(found: &Found) -> bool {
-    found.openshift_version.as_ref().is_some_and(|version| version.needs_nmstatectl())
+    found.openshift_version.as_ref().is_some_and(OpenshiftVersion::needs_nmstatectl)
 }
 
 fn boot_artifact(lease: Lease, artifact: BootArtifact) -> Result<Representation, Rejection> {

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, OsBuild};
-use image_store::{ImageReport, ImageState};
+use image_store::{ImageReport, ImageState, NmstateTrouble};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -55,10 +55,37 @@ struct Image {
 #[serde(untagged)]
 enum Details {
     None {},
-    Fetching { received_bytes: u64, total_bytes: Option<u64> },
-    Ready { sha256: String, proof: &'static str },
-    Failed { reason: String, retry_at: Option<Timestamp> },
-    Unsupported { reason: String },
+    Fetching {
+        received_bytes: u64,
+        total_bytes: Option<u64>,
+    },
+    Ready {
+        sha256: String,
+        proof: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nmstate: Option<Nmstate>,
+    },
+    Failed {
+        reason: String,
+        retry_at: Option<Timestamp>,
+    },
+    Unsupported {
+        reason: String,
+    },
+}
+
+/// What keeps an image from being served with nmstatectl, and so as minimal ISO.
+#[derive(Serialize)]
+struct Nmstate {
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl From<NmstateTrouble> for Nmstate {
+    fn from(trouble: NmstateTrouble) -> Self {
+        Self { state: trouble.name(), reason: trouble.reason().map(str::to_owned) }
+    }
 }
 
 impl From<ImageReport> for Image {
@@ -82,9 +109,11 @@ impl From<ImageState> for Details {
             ImageState::Fetching { received, total } => {
                 Self::Fetching { received_bytes: received, total_bytes: total }
             }
-            ImageState::Ready(lease) => {
-                Self::Ready { sha256: lease.sha256().to_string(), proof: lease.proof().name() }
-            }
+            ImageState::Ready(lease) => Self::Ready {
+                sha256: lease.sha256().to_string(),
+                proof: lease.proof().name(),
+                nmstate: lease.nmstate_trouble().map(Nmstate::from),
+            },
             ImageState::Failed { reason, retry_at } => {
                 Self::Failed { reason, retry_at: to_the_second(retry_at) }
             }

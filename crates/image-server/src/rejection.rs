@@ -67,6 +67,8 @@ pub(crate) enum Rejection {
     NoNmstatectl,
     /// The host would have to bring up its network with a program that nothing can bring along.
     NoPlaceForNmstatectl,
+    /// The image has to bring along a program that cannot be taken out of it.
+    NmstatectlUnavailable,
     /// As many requests as may be are being served, and none of them has ended in time.
     Busy,
     /// The infra-env cannot be had.
@@ -227,6 +229,13 @@ impl Rejection {
                 "a minimal ISO for s390x has no place for nmstatectl, which hosts of this version need for their \
                  network configuration; use the full ISO",
             ),
+            Self::NmstatectlUnavailable => Answer {
+                retry_after: Some(RETRY_LATE),
+                ..Answer::line(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "nmstatectl, which hosts of this version need, cannot be taken out of the image",
+                )
+            },
             Self::Busy => Answer {
                 retry_after: Some(RETRY_SOON),
                 ..Answer::line(

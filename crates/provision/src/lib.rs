@@ -14,6 +14,7 @@ mod os_image;
 pub mod os_images;
 mod progress;
 mod provisioner;
+mod queue;
 mod release;
 mod retry;
 

@@ -49,6 +49,7 @@ pub(crate) struct Service {
 impl Service {
     /// A service that keeps everything in `directory`.
     pub(crate) fn builder(directory: &Path) -> Builder {
+        fs::create_dir_all(directory.join("data")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-image-service"));
         command
             .env_clear()

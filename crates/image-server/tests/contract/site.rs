@@ -61,7 +61,7 @@ impl Published {
         let digest = Sha256::new(sha2::Sha256::digest(&iso));
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(digest.to_string());
         let published = Self::publish(&directory, iso, arch);
-        published.store.prepare_nmstate(&published.lease).unwrap();
+        published.prepare_nmstate().unwrap();
         published
     }
 
@@ -91,6 +91,10 @@ impl Published {
         let path = data_dir.join(key.file_name());
         let lease = staging.seal(expected).unwrap().publish(key).unwrap();
         Self { iso, lease, path, store }
+    }
+
+    pub(crate) fn prepare_nmstate(&self) -> Result<(), image_store::Error> {
+        self.store.prepare_nmstate(&self.lease)
     }
 
     /// The program that hosts configure their network with, as it is in the image's root file system.

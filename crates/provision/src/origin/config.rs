@@ -27,6 +27,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long a server may send nothing.
     pub read_timeout: Duration,
+    /// A server that is slower counts as one that sends nothing.
+    pub min_rate: MinRate,
     /// How many requests in a row may fail without bringing the download on.
     pub tries: u32,
     /// How long to wait between them. A server that asks to be left alone for longer than the longest wait ends the
@@ -34,6 +36,15 @@ pub struct Config {
     pub retry: RetryPolicy,
     /// The largest image, in bytes.
     pub max_size: u64,
+}
+
+/// How fast a download has to be: a gigabyte at this rate takes days, and others may wait for it to end.
+#[derive(Clone, Copy, Debug)]
+pub struct MinRate {
+    /// So many bytes have to arrive
+    pub bytes: u64,
+    /// in this time, again and again.
+    pub within: Duration,
 }
 
 impl Default for Config {
@@ -46,6 +57,7 @@ impl Default for Config {
             user_agent: concat!("coreos-image-service/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_mins(1),
+            min_rate: MinRate { bytes: 1 << 20, within: Duration::from_mins(5) },
             tries: 4,
             retry: RetryPolicy { shortest: Duration::from_secs(1), longest: Duration::from_secs(30) },
             // Appliance ISOs have up to 60 GiB.
