@@ -37,7 +37,7 @@ use streams::Streams;
 pub(crate) use sendfile::{Delivery, Outbox};
 
 pub use patience::Patience;
-pub use tls::{CipherSuites, InvalidTls, InvalidTlsVersion, NoUsableCipherSuite, Tls, TlsPolicy, TlsVersion};
+pub use tls::{CipherSuites, InvalidTls, InvalidTlsVersion, Tls, TlsPolicy, TlsVersion};
 
 /// How long to wait for what other connections give back, when the system has no more for a new one.
 const EXHAUSTED: Duration = Duration::from_secs(1);
