@@ -21,6 +21,9 @@ use crate::request::{InvalidToken, IsoType};
 /// How soon it makes sense to ask again for an image that is on its way.
 const RETRY_SOON: Duration = Duration::from_secs(10);
 
+/// The longest that a failed image waits for its next attempt.
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+
 /// How soon it makes sense to ask again for an image that only another configuration can bring.
 const RETRY_LATE: Duration = Duration::from_mins(5);
 
@@ -356,7 +359,8 @@ fn retry_after(state: &ImageState) -> Duration {
     match state {
         ImageState::Waiting | ImageState::Fetching { .. } | ImageState::Ready(_) => RETRY_SOON,
         ImageState::Failed { retry_at, .. } => {
-            retry_at.duration_since(SystemTime::now()).unwrap_or_default() + RETRY_SOON
+            // The clock may have been set since.
+            retry_at.duration_since(SystemTime::now()).unwrap_or_default().min(LONGEST_WAIT) + RETRY_SOON
         }
         ImageState::Unsupported { .. } => RETRY_LATE,
     }

@@ -1,4 +1,5 @@
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use image_store::{Catalog, ImageState};
 use serde_json::Value;
 use test_support::assisted_service::Reply;
 use test_support::fixtures::LiveIso;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::Targets;
@@ -16,7 +18,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use url::Url;
 
-use crate::site::{FULL_ISO, ID, Published, Site, add, assisted_service, fixture, wanted};
+use crate::site::{FULL_ISO, ID, Published, Setup, Site, add, assisted_service, fixture, wanted};
+use crate::slow_clients::{ROOTFS, ask_with};
 
 /// What this thread logs; a test and its service share one.
 #[derive(Clone, Default)]
@@ -114,6 +117,15 @@ async fn the_chatter_of_probes_is_for_debugging() {
 }
 
 #[tokio::test]
+async fn ranges_are_for_debugging() {
+    let (log, _guard) = Log::capture();
+    let site = Site::start().await;
+    assert_eq!(site.get_with(FULL_ISO, &[("range", "bytes=0-9")]).await.status, 206);
+    let event = &log.requests(1).await[0];
+    assert_eq!((&event["level"], &event["http.response_bytes"]), (&"DEBUG".into(), &10.into()));
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_early_is_seen() {
     let (log, _guard) = Log::capture();
     let site = Site::start().await;
@@ -121,6 +133,46 @@ async fn a_client_that_leaves_early_is_seen() {
     let event = &log.requests(1).await[0];
     assert_eq!(event["http.complete"], false);
     assert_eq!(event["http.status_code"], 200);
+}
+
+/// A service that sends little beyond what its clients take, and its image.
+async fn with_small_buffers(directory: &Path) -> (Site, Published) {
+    let image = Published::publish(directory, fixture(Arch::X86_64), Arch::X86_64);
+    let catalog = Arc::new(Catalog::default());
+    add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Ready(image.lease.clone()));
+    let setup = Setup { send_buffer: Some(64 * 1024), ..Setup::default() };
+    (Site::with_catalog_and(catalog, setup).await, image)
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_it_has_taken_the_end_is_seen() {
+    let (log, _guard) = Log::capture();
+    let directory = tempfile::tempdir().unwrap();
+    let (site, _image) = with_small_buffers(directory.path()).await;
+    let mut stream = ask_with(&site, ROOTFS, "range: bytes=-1048576\r\n").await;
+    stream.read_exact(&mut [0; 1000]).await.unwrap();
+    drop(stream);
+    let event = &log.requests(1).await[0];
+    assert_eq!(event["http.complete"], false);
+    assert_eq!(event.get("error"), None);
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_read_when_its_turn_comes_is_one_event() {
+    let (log, _guard) = Log::capture();
+    let directory = tempfile::tempdir().unwrap();
+    let (site, image) = with_small_buffers(directory.path()).await;
+    let mut stream = ask_with(&site, ROOTFS, "range: bytes=-1048576\r\n").await;
+    stream.read_exact(&mut [0; 1000]).await.unwrap();
+    std::fs::File::options().write(true).open(&image.path).unwrap().set_len(1000).unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(rest.len() < 1 << 20, "{}", rest.len());
+    let event = &log.requests(1).await[0];
+    assert_eq!(event["level"], "WARN");
+    assert_eq!(event["http.complete"], false);
+    let error = event["error"].as_str().unwrap();
+    assert!(error.starts_with("cannot read ") && error.contains("of the image 418.94"), "{error}");
 }
 
 #[tokio::test]

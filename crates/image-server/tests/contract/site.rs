@@ -84,6 +84,7 @@ impl Published {
         kind: ImageKind,
         expected: Expected,
     ) -> Self {
+        fs::create_dir_all(data_dir).unwrap();
         let store = ImageStore::open(data_dir, Limits::default()).unwrap();
         let mut staging = store.stage().unwrap();
         staging.write_all(&iso).unwrap();

@@ -45,6 +45,27 @@ impl Certificate {
         }
     }
 
+    /// Makes one that is its own authority, as `openssl req -x509` does.
+    pub fn self_signed() -> Self {
+        Self::self_signed_for("127.0.0.1", rcgen::date_time_ymd(4096, 1, 1).into())
+    }
+
+    /// The same for another host, and until another date.
+    pub fn self_signed_for(host: &str, not_after: std::time::SystemTime) -> Self {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("it is a name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = not_after.into();
+        let key = KeyPair::generate().expect("keys can be made");
+        let signed = params.self_signed(&key).expect("a certificate can be made");
+        Self {
+            ca_pem: signed.pem(),
+            certificate_pem: signed.pem(),
+            key_pem: key.serialize_pem(),
+            signed,
+            key,
+        }
+    }
+
     pub(crate) fn listener(&self, tcp: TcpListener) -> TlsListener {
         crate::install_crypto_provider();
         let chain = vec![self.signed.der().clone()];
