@@ -26,7 +26,7 @@ pub(crate) struct ImageRecord {
     pub(crate) key: ImageKey,
     pub(crate) sha256: Sha256,
     pub(crate) proof: Proof,
-    /// Whether this service wrote the file. Any other is served, but never replaced or removed.
+    /// Whether this service wrote the file. Any other is served, but never replaced.
     #[serde(default)]
     pub(crate) is_published: bool,
     /// The file's name, where it is not the key's.
@@ -120,6 +120,12 @@ impl ImageRecord {
     pub(crate) fn is_of_ours(&self, metadata: &Metadata) -> bool {
         let is_replaced = self.replaces.is_some_and(|stamp| stamp.inode == metadata.ino());
         self.is_published && (self.stamp.inode == metadata.ino() || self.describes(metadata) || is_replaced)
+    }
+
+    /// Whether the file may go when nobody wants it: this service wrote it, or took it over for an entry of the
+    /// configuration, which [`crate::ImageStore::retire`] has noted.
+    pub(crate) fn may_be_removed(&self) -> bool {
+        self.is_published || self.openshift_version.is_some()
     }
 
     /// The same bytes, looked at again.

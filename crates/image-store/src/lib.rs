@@ -25,7 +25,8 @@
 //!
 //! # What was there before
 //!
-//! An ISO that the predecessor left is served where it lies. It is known by its
+//! An ISO that the predecessor left is served where it lies. Once an entry of the configuration has wanted it, it is retired and removed as ours are: after an upgrade
+//! the old builds would fill the volume. What no entry has ever wanted stays. It is known by its
 //! name: `rhcos-full-iso-<RHCOS version>-<arch>.iso`, or the older `rhcos-full-iso-<OpenShift version>-<RHCOS
 //! version>-<arch>.iso` with any OpenShift version, because the RHCOS version alone says which image it is; `arch` may be
 //! `aarch64` too. Its layout is checked and it is hashed once; the index remembers. The predecessor's other files (minimal

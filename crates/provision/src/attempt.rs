@@ -7,6 +7,7 @@ use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
 use image_store::{EntryId, Expected, ImageKey, ImageState, Lease};
 use release_payload::{LiveIso, Payload};
 
+use crate::blocking::blocking;
 use crate::origin;
 use crate::progress::Progress;
 use crate::provisioner::Provisioner;
@@ -185,8 +186,6 @@ impl Provisioner {
         work: impl FnOnce(&image_store::ImageStore) -> Result<T, image_store::Error> + Send + 'static,
     ) -> Result<T, image_store::Error> {
         let store = self.store.clone();
-        tokio::task::spawn_blocking(move || work(&store))
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        blocking(move || work(&store)).await
     }
 }

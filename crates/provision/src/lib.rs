@@ -8,6 +8,7 @@
 //! after what is no longer desired.
 
 mod attempt;
+mod blocking;
 mod collect;
 pub mod origin;
 mod os_image;

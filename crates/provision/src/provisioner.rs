@@ -1,3 +1,5 @@
+//! Who brings images in: what all journeys share, and how they begin and end together.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,3 +1,5 @@
+//! What an admin may set about downloads: additions to requests, whom to trust, how patient to be.
+
 use std::fmt;
 use std::time::Duration;
 

@@ -16,6 +16,7 @@ use super::retry::{Tries, retry_after};
 use super::transport::{Reply, Resume, Transport};
 use super::{Config, Error, MinRate, OriginUrl, validator};
 use crate::RetryPolicy;
+use crate::blocking::blocking;
 
 /// Where the bytes of a download go. Its methods may block: they are called on the thread pool for blocking work.
 pub trait Sink: Send + 'static {
@@ -136,7 +137,7 @@ impl Origin {
         let start = match Start::of(&reply, resume.is_some().then_some(offset), sink.validator(), *total) {
             Ok(start) => start,
             Err((error, keep)) => {
-                let sink = if keep { sink } else { blocking(sink, |sink| drop(sink.restart(None))).await.0 };
+                let sink = if keep { sink } else { lend(sink, |sink| drop(sink.restart(None))).await.0 };
                 return (sink, Err(error));
             }
         };
@@ -152,7 +153,7 @@ impl Origin {
             }
             sink.begin(start.total)
         };
-        match blocking(sink, prepare).await {
+        match lend(sink, prepare).await {
             (sink, Ok(())) => transfer(reply, sink, start.total, limits).await,
             (sink, Err(error)) => (sink, Err(Error::Sink(error))),
         }
@@ -289,15 +290,15 @@ fn write(sink: &mut impl Sink, mut chunks: mpsc::Receiver<Bytes>) -> io::Result<
 }
 
 /// Lends the sink to the thread pool for blocking work.
-async fn blocking<S: Sink, T: Send + 'static>(
+async fn lend<S: Sink, T: Send + 'static>(
     mut sink: S,
     work: impl FnOnce(&mut S) -> T + Send + 'static,
 ) -> (S, T) {
-    let task = tokio::task::spawn_blocking(move || {
+    blocking(move || {
         let result = work(&mut sink);
         (sink, result)
-    });
-    joined(task).await
+    })
+    .await
 }
 
 async fn joined<T>(task: JoinHandle<T>) -> T {

@@ -1,3 +1,5 @@
+//! Why a download failed, and whether it is worth trying again.
+
 use std::io;
 use std::time::Duration;
 

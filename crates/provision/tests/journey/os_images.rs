@@ -161,6 +161,21 @@ async fn an_appliance_iso_is_kept_across_restarts() {
 }
 
 #[tokio::test]
+async fn names_that_only_the_predecessor_knew_are_served() {
+    let site = Site::new().await;
+    let url = site.origin.publish("/live.iso", File::new(iso()));
+    let entries = ["4.18-custom", "v4.17", "5"].map(|version| entry(version, &url));
+    for _start in 0..2 {
+        let run = site.provision_os_images(&entries, &[]);
+        run.finished().await;
+        for name in ["4.18-custom", "v4.17", "4.17", "5"] {
+            run.ready(name, Arch::X86_64);
+        }
+        assert!(matches!(run.catalog.find("4.18", Arch::X86_64, ImageKind::Full), Lookup::Unknown));
+    }
+}
+
+#[tokio::test]
 async fn a_restart_asks_nobody() {
     let site = Site::new().await;
     let url = site.origin.publish("/live.iso", File::new(iso()));
