@@ -21,7 +21,7 @@ impl ImageServer {
         request: &Parts,
     ) -> Result<Response, Rejection> {
         let ImageRequest { version, arch, wanted } = wanted;
-        let representation = match wanted {
+        let mut representation = match wanted {
             Wanted::Iso { iso, infra_env, credentials } => {
                 self.discovery_iso(iso, version, arch, infra_env, &credentials).await?
             }
@@ -43,6 +43,7 @@ impl ImageServer {
             }
             Wanted::UnknownArtifact { .. } => return Err(Rejection::unknown_artifact_version(version, arch)),
         };
+        representation.known = representation.known.with_long(&representation.plan).await?;
         Ok(representation.respond(request))
     }
 

@@ -43,7 +43,7 @@ impl Log {
 
     /// The events of requests, once there are so many.
     async fn requests(&self, count: usize) -> Vec<Value> {
-        for _ in 0..100 {
+        for _ in 0..1000 {
             let text = self.text();
             let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
             let requests: Vec<_> = events.filter(|event| event["message"] == "request").collect();
