@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::{Extent, IgnitionArchive, KernelArguments, Layout, Plan, PlanError, Ramdisk, Segment, initrd};
+use crate::{
+    Extent, IgnitionArchive, IgnitionArea, KernelArgumentArea, KernelArgumentAreas, KernelArguments, Layout,
+    Plan, PlanError, Ramdisk, Segment, initrd,
+};
 
 /// What can be had of an ISO as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,15 +113,43 @@ impl Layout {
     }
 
     fn full_iso(&self, customization: &Customization) -> Result<Plan, PlanError> {
-        let mut plan = Plan::base(Extent { offset: 0, len: self.size() });
-        if customization.ignition.is_some() || customization.ramdisk.is_some() {
-            let area = self.ignition_area().ok_or(PlanError::NoIgnitionArea)?.extent();
-            let segments =
-                ignition_area(area.len, customization.ignition.as_ref(), customization.ramdisk.as_ref())?;
-            plan = plan.overlay(area.offset, segments)?;
+        let places = EmbedPlaces {
+            ignition: self.ignition_area().map(IgnitionArea::extent),
+            ramdisk: None,
+            kernel_arguments: self.kernel_argument_areas().map_or(&[], KernelArgumentAreas::areas),
+        };
+        places.embed(customization, Plan::base(Extent { offset: 0, len: self.size() }))
+    }
+}
+
+/// Where an ISO has room for what it is customised with.
+pub(crate) struct EmbedPlaces<'a> {
+    pub(crate) ignition: Option<Extent>,
+    /// None where a ramdisk has to share the Ignition area.
+    pub(crate) ramdisk: Option<Extent>,
+    pub(crate) kernel_arguments: &'a [KernelArgumentArea],
+}
+
+impl EmbedPlaces<'_> {
+    /// The plan with what is wanted in these places.
+    pub(crate) fn embed(&self, customization: &Customization, mut plan: Plan) -> Result<Plan, PlanError> {
+        let Customization { ignition, kernel_arguments, ramdisk, .. } = customization;
+        let beside_ignition = ramdisk.as_ref().filter(|_| self.ramdisk.is_none());
+        if ignition.is_some() || beside_ignition.is_some() {
+            let area = self.ignition.ok_or(PlanError::NoIgnitionArea)?;
+            plan = plan.overlay(area.offset, ignition_area(area.len, ignition.as_ref(), beside_ignition)?)?;
         }
-        if let Some(arguments) = &customization.kernel_arguments {
-            for area in self.kernel_argument_areas().ok_or(PlanError::NoKernelArgumentArea)?.areas() {
+        if let (Some(ramdisk), Some(place)) = (ramdisk, self.ramdisk) {
+            if ramdisk.len() > place.len {
+                return Err(PlanError::RamdiskTooLarge { len: ramdisk.len(), room: place.len });
+            }
+            plan = plan.overlay(place.offset, [Segment::Bytes(ramdisk.as_bytes().clone())])?;
+        }
+        if let Some(arguments) = kernel_arguments {
+            if self.kernel_arguments.is_empty() {
+                return Err(PlanError::NoKernelArgumentArea);
+            }
+            for area in self.kernel_arguments {
                 plan = plan.overlay(area.extent().offset, [Segment::Bytes(area.with(arguments)?)])?;
             }
         }
@@ -127,7 +158,7 @@ impl Layout {
 }
 
 /// The whole Ignition area. The kernel unpacks it as any number of archives, so a ramdisk can follow the config.
-pub(crate) fn ignition_area(
+fn ignition_area(
     area: u64,
     ignition: Option<&IgnitionArchive>,
     ramdisk: Option<&Ramdisk>,

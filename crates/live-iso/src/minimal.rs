@@ -29,7 +29,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coreos_names::WithCauses;
 
-use crate::customization::{Part, ignition_area};
+use crate::customization::{EmbedPlaces, Part};
 use crate::layout::KERNEL_ARGUMENT_AREA_MAX;
 use crate::volume::{Edits, NewFile, Rewritten};
 use crate::{
@@ -87,29 +87,13 @@ impl MinimalIso {
     /// Plans the image with what a request wants in it.
     pub fn plan(&self, customization: &Customization) -> Result<Plan, PlanError> {
         customization.require_places(NAME, &[Part::Ignition, Part::Ramdisk, Part::KernelArguments])?;
-        let Image { plan, ignition_area: area, kernel_argument_areas, ramdisk: place } = &*self.0;
-        let Customization { ignition, kernel_arguments, ramdisk, .. } = customization;
-        let mut plan = plan.clone();
-        let beside_ignition = ramdisk.as_ref().filter(|_| place.is_none());
-        if ignition.is_some() || beside_ignition.is_some() {
-            let area = area.ok_or(PlanError::NoIgnitionArea)?;
-            plan = plan.overlay(area.offset, ignition_area(area.len, ignition.as_ref(), beside_ignition)?)?;
-        }
-        if let (Some(ramdisk), Some(place)) = (ramdisk, place) {
-            if ramdisk.len() > place.len {
-                return Err(PlanError::RamdiskTooLarge { len: ramdisk.len(), room: place.len });
-            }
-            plan = plan.overlay(place.offset, [Segment::Bytes(ramdisk.as_bytes().clone())])?;
-        }
-        if let Some(arguments) = kernel_arguments {
-            if kernel_argument_areas.is_empty() {
-                return Err(PlanError::NoKernelArgumentArea);
-            }
-            for area in kernel_argument_areas {
-                plan = plan.overlay(area.extent().offset, [Segment::Bytes(area.with(arguments)?)])?;
-            }
-        }
-        Ok(plan)
+        let Image { plan, ignition_area, kernel_argument_areas, ramdisk } = &*self.0;
+        let places = EmbedPlaces {
+            ignition: *ignition_area,
+            ramdisk: *ramdisk,
+            kernel_arguments: kernel_argument_areas,
+        };
+        places.embed(customization, plan.clone())
     }
 
     /// The size of the image in bytes, whatever it is customised with.
@@ -123,10 +107,23 @@ struct Draft<'a> {
     layout: &'a Layout,
     original: &'a Original,
     argument: String,
-    url_len: usize,
-    areas: &'a [KernelArgumentArea],
+    default_arguments: String,
+    areas: Vec<EditedArea<'a>>,
     /// The new size of each area.
     size: u64,
+}
+
+/// An area for kernel arguments, and the new ones.
+struct EditedArea<'a> {
+    old: &'a KernelArgumentArea,
+    text: String,
+}
+
+impl EditedArea<'_> {
+    fn filled(&self, size: u64) -> Result<Bytes, PlanError> {
+        let filled = self.old.filled(&self.text, size);
+        filled.ok_or_else(|| impossible(format!("{} is too small", self.old)))
+    }
 }
 
 /// Where an area is in the new image.
@@ -139,16 +136,20 @@ enum Place {
 
 impl<'a> Draft<'a> {
     fn new(layout: &'a Layout, original: &'a Original, rootfs_url: &RootfsUrl) -> Result<Self, PlanError> {
-        let areas = layout.kernel_argument_areas().map_or(&[][..], KernelArgumentAreas::areas);
+        let argument = rootfs_url.argument();
+        let areas = layout.kernel_argument_areas();
+        let default_arguments = areas.map(KernelArgumentAreas::default_arguments).unwrap_or_default();
+        let edited =
+            |old: &'a KernelArgumentArea| EditedArea { old, text: arguments::edited(old.text(), &argument) };
         let mut draft = Self {
             layout,
             original,
-            argument: rootfs_url.argument(),
-            url_len: rootfs_url.as_str().len(),
-            areas,
+            default_arguments: arguments::edited(default_arguments, &argument),
+            areas: areas.map_or(&[][..], KernelArgumentAreas::areas).iter().map(edited).collect(),
+            argument,
             size: 0,
         };
-        draft.size = draft.new_size()?;
+        draft.size = draft.new_size(rootfs_url.as_str().len())?;
         Ok(draft)
     }
 
@@ -160,25 +161,19 @@ impl<'a> Draft<'a> {
         self.original.configs.iter().find(holds)
     }
 
-    fn default_arguments(&self) -> String {
-        let default = self.layout.kernel_argument_areas().map(KernelArgumentAreas::default_arguments);
-        arguments::edited(default.unwrap_or_default(), &self.argument)
-    }
-
     /// The size that all areas will have.
-    fn new_size(&self) -> Result<u64, PlanError> {
+    fn new_size(&self, url_len: usize) -> Result<u64, PlanError> {
         let Some(first) = self.areas.first() else { return Ok(0) };
-        let texts = self.areas.iter().map(|area| arguments::edited(area.text(), &self.argument).len() + 1);
-        let needed = texts.chain([self.default_arguments().len()]).max().unwrap_or(0);
-        let growth =
-            (arguments::edited(first.text(), &self.argument).len()).saturating_sub(first.text().len());
-        let can_grow = self.areas.iter().all(|area| self.config_of(area).is_some());
-        let old = first.extent().len;
+        let texts = self.areas.iter().map(|area| area.text.len() + 1);
+        let needed = texts.chain([self.default_arguments.len()]).max().unwrap_or(0);
+        let growth = first.text.len().saturating_sub(first.old.text().len());
+        let can_grow = self.areas.iter().all(|area| self.config_of(area.old).is_some());
+        let old = first.old.extent().len;
         let size = if can_grow { (old + growth as u64).min(KERNEL_ARGUMENT_AREA_MAX).max(old) } else { old };
         let missing = (needed as u64).saturating_sub(size);
         if missing > 0 {
-            let room = self.url_len.saturating_sub(usize::try_from(missing).unwrap_or(usize::MAX));
-            return Err(PlanError::RootfsUrlTooLong { len: self.url_len, room });
+            let room = url_len.saturating_sub(usize::try_from(missing).unwrap_or(usize::MAX));
+            return Err(PlanError::RootfsUrlTooLong { len: url_len, room });
         }
         Ok(size)
     }
@@ -207,8 +202,8 @@ impl<'a> Draft<'a> {
             edits.added.push(NewFile { name: NMSTATE, content: Segment::Nmstate(Extent { offset: 0, len }) });
             images.push(NMSTATE_PATH);
         }
-        if let Some(area) = self.areas.iter().find(|area| has_list && self.config_of(area).is_none()) {
-            return Err(impossible(format!("{area} is in no configuration that loads further images")));
+        if let Some(area) = self.areas.iter().find(|area| has_list && self.config_of(area.old).is_none()) {
+            return Err(impossible(format!("{} is in no configuration that loads further images", area.old)));
         }
         let places = self.edit_arguments(&mut edits, &images)?;
         let rewritten =
@@ -223,7 +218,7 @@ impl<'a> Draft<'a> {
             let mut numbers = Vec::new();
             let mut areas = Vec::new();
             for (number, area) in self.areas.iter().enumerate() {
-                if self.config_of(area).is_some_and(|other| std::ptr::eq(other, config)) {
+                if self.config_of(area.old).is_some_and(|other| std::ptr::eq(other, config)) {
                     numbers.push(number);
                     areas.push(self.area_in(config, area)?);
                 }
@@ -241,9 +236,9 @@ impl<'a> Draft<'a> {
         let mut all = Vec::new();
         for (area, place) in self.areas.iter().zip(places) {
             if place.is_none() {
-                edits.patched.push((area.extent().offset, self.filled(area)?));
+                edits.patched.push((area.old.extent().offset, area.filled(self.size)?));
             }
-            all.push(place.unwrap_or(Place::Kept(area.extent())));
+            all.push(place.unwrap_or(Place::Kept(area.old.extent())));
         }
         if let Some((extent, json)) = &self.original.kargs_json {
             let json = self.kargs_json(json, &all);
@@ -251,24 +246,19 @@ impl<'a> Draft<'a> {
             edits.replaced.push((*extent, json));
         }
         if let (Some(extent), Some(first)) = (self.original.default_arguments, self.areas.first()) {
-            let content = first.filled(&self.default_arguments(), self.size);
+            let content = first.old.filled(&self.default_arguments, self.size);
             let content = content.ok_or_else(|| impossible("its default kernel arguments do not fit"))?;
             edits.replaced.push((extent, content));
         }
         Ok(all)
     }
 
-    fn filled(&self, area: &KernelArgumentArea) -> Result<Bytes, PlanError> {
-        area.filled(&arguments::edited(area.text(), &self.argument), self.size)
-            .ok_or_else(|| impossible(format!("{area} is too small")))
-    }
-
-    fn area_in(&self, config: &BootConfig, area: &KernelArgumentArea) -> Result<Area, PlanError> {
-        let extent = area.extent();
+    fn area_in(&self, config: &BootConfig, area: &EditedArea<'_>) -> Result<Area, PlanError> {
+        let extent = area.old.extent();
         let start = usize::try_from(extent.offset - config.extent.offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(usize::try_from(extent.len).unwrap_or(usize::MAX));
-        let content = String::from_utf8(self.filled(area)?.into())
-            .map_err(|_| impossible(format!("{area} is filled with something else than text")))?;
+        let content = String::from_utf8(area.filled(self.size)?.into())
+            .map_err(|_| impossible(format!("{} is filled with something else than text", area.old)))?;
         Ok(Area { range: start..end, content })
     }
 
@@ -276,7 +266,7 @@ impl<'a> Draft<'a> {
     fn kargs_json(&self, json: &[u8], places: &[Place]) -> serde_json::Result<Bytes> {
         let mut kargs: serde_json::Value = serde_json::from_slice(json)?;
         if let Some(kargs) = kargs.as_object_mut() {
-            kargs.insert("default".to_owned(), self.default_arguments().into());
+            kargs.insert("default".to_owned(), self.default_arguments.as_str().into());
             kargs.insert("size".to_owned(), self.size.into());
             let files = kargs.get_mut("files").and_then(serde_json::Value::as_array_mut);
             for (file, place) in files.into_iter().flatten().zip(places) {
@@ -292,7 +282,7 @@ impl<'a> Draft<'a> {
         Ok(text.into())
     }
 
-    fn image(&self, rewritten: Rewritten, places: &[Place]) -> Result<Image, PlanError> {
+    fn image(self, rewritten: Rewritten, places: &[Place]) -> Result<Image, PlanError> {
         let lost = |what: String| impossible(format!("{what} shares blocks with something that moves"));
         let ignition_area = match self.layout.ignition_area() {
             Some(area) => Some(rewritten.kept(area.extent()).ok_or_else(|| lost(area.to_string()))?),
@@ -300,15 +290,14 @@ impl<'a> Draft<'a> {
         };
         let mut moved = BTreeMap::new();
         let mut kernel_argument_areas = Vec::new();
-        for (area, place) in self.areas.iter().zip(places) {
+        for (EditedArea { old, text }, place) in self.areas.into_iter().zip(places) {
             let offset = match place {
                 Place::Config(config, offset) => rewritten.replaced(*config).map(|start| start + offset),
                 Place::Kept(extent) => rewritten.kept(*extent).map(|extent| extent.offset),
             };
-            let offset = offset.ok_or_else(|| lost(area.to_string()))?;
-            moved.insert(area.extent().offset, offset);
-            let text = arguments::edited(area.text(), &self.argument);
-            kernel_argument_areas.push(area.moved(Extent { offset, len: self.size }, text));
+            let offset = offset.ok_or_else(|| lost(old.to_string()))?;
+            moved.insert(old.extent().offset, offset);
+            kernel_argument_areas.push(old.moved(Extent { offset, len: self.size }, text));
         }
         if let Some(extent) = self.original.default_arguments {
             moved.extend(rewritten.replaced(extent).map(|offset| (extent.offset, offset)));

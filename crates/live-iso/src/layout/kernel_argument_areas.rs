@@ -334,16 +334,8 @@ impl KernelArgumentArea {
         let len = arguments.as_str().len();
         let blank_and_end = 2;
         let taken = self.text.len() + blank_and_end;
-        if taken + len > size {
-            return Err(PlanError::KernelArgumentsTooLong { len, room: size.saturating_sub(taken) });
-        }
-        let mut bytes = Vec::with_capacity(size);
-        bytes.extend_from_slice(self.text.as_bytes());
-        bytes.push(b' ');
-        bytes.extend_from_slice(arguments.as_str().as_bytes());
-        bytes.push(self.end);
-        bytes.resize(size, self.pad);
-        Ok(bytes.into())
+        let too_long = PlanError::KernelArgumentsTooLong { len, room: size.saturating_sub(taken) };
+        self.filled(&format!("{} {}", self.text, arguments.as_str()), self.extent.len).ok_or(too_long)
     }
 }
 

@@ -1,3 +1,5 @@
+//! What a minimal image is made from. It is read together with the layout, so that making one reads nothing.
+
 use std::sync::Arc;
 
 use coreos_names::WithCauses;

@@ -1,3 +1,5 @@
+//! The URL of a root file system, as a kernel argument in the configuration of boot loaders.
+
 use std::fmt;
 use std::str::FromStr;
 

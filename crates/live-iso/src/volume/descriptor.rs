@@ -10,23 +10,42 @@ use crate::{Error, Extent, ReadAt};
 /// The first 16 blocks, the system area, belong to boot code and partition tables.
 pub(super) const FIRST_DESCRIPTOR: u64 = 16;
 /// Real volumes have four or five.
-pub(super) const DESCRIPTORS_MAX: u64 = 64;
+const DESCRIPTORS_MAX: u64 = 64;
 
 const IDENTIFIER: &[u8] = b"CD001";
-const BOOT_RECORD: u8 = 0;
-const PRIMARY: u8 = 1;
+pub(super) const BOOT_RECORD: u8 = 0;
+pub(super) const PRIMARY: u8 = 1;
+pub(super) const SUPPLEMENTARY: u8 = 2;
 const TERMINATOR: u8 = 255;
 const EL_TORITO: &[u8] = b"EL TORITO SPECIFICATION";
 /// Where the boot record says in which block the catalog is.
-const BOOT_CATALOG: usize = 71;
+pub(super) const BOOT_CATALOG: usize = 71;
 
 pub(super) fn is_descriptor(block: &[u8]) -> bool {
     block.get(1..6) == Some(IDENTIFIER)
 }
 
-/// Whether a boot record says where an El Torito boot catalog is.
-pub(super) fn is_el_torito(boot_record: &[u8]) -> bool {
-    boot_record.get(7..30) == Some(EL_TORITO)
+/// The block of the El Torito boot catalog, if the descriptor is a boot record that says so.
+pub(super) fn boot_catalog(descriptor: &[u8]) -> Option<u64> {
+    let is_el_torito = descriptor.first() == Some(&BOOT_RECORD) && descriptor.get(7..30) == Some(EL_TORITO);
+    field::u32_le(descriptor, BOOT_CATALOG).map(u64::from).filter(|_| is_el_torito)
+}
+
+/// All descriptors up to the terminator, which is among them, or to a block that is none. `read` reads a block.
+pub(super) fn read_all(mut read: impl FnMut(u64) -> Result<Vec<u8>, Error>) -> Result<Vec<Vec<u8>>, Error> {
+    let mut descriptors = Vec::new();
+    for number in 0..DESCRIPTORS_MAX {
+        let block = read(FIRST_DESCRIPTOR + number)?;
+        if !is_descriptor(&block) {
+            break;
+        }
+        let is_last = block.first() == Some(&TERMINATOR);
+        descriptors.push(block);
+        if is_last {
+            break;
+        }
+    }
+    Ok(descriptors)
 }
 
 /// What the descriptors of a volume say.
@@ -43,28 +62,17 @@ pub(super) struct Descriptors {
 
 impl Descriptors {
     pub(super) fn read<R: ReadAt + ?Sized>(source: &Source<'_, R>) -> Result<Self, Error> {
-        let mut primary = None;
-        let mut boot_catalog = None;
-        for number in 0..DESCRIPTORS_MAX {
-            let extent = Extent { offset: (FIRST_DESCRIPTOR + number) * BLOCK, len: BLOCK };
-            if number == 0 && extent.end() > Some(source.size()) {
-                return Err(Error::NotIso9660);
-            }
-            let block = source.read(format_args!("volume descriptor {number}"), extent, BLOCK)?;
-            if !is_descriptor(&block) {
-                break;
-            }
-            match block.first().copied() {
-                Some(BOOT_RECORD) if boot_catalog.is_none() && is_el_torito(&block) => {
-                    boot_catalog = field::u32_le(&block, BOOT_CATALOG).map(|block| u64::from(block) * BLOCK);
-                }
-                Some(PRIMARY) if primary.is_none() => primary = Some(Self::parse_primary(&block)?),
-                Some(TERMINATOR) => break,
-                _ => {}
-            }
+        if source.size() < (FIRST_DESCRIPTOR + 1) * BLOCK {
+            return Err(Error::NotIso9660);
         }
-        let primary = primary.ok_or(Error::NotIso9660)?;
-        Ok(Self { boot_catalog, ..primary })
+        let descriptors = read_all(|block| {
+            let extent = Extent { offset: block * BLOCK, len: BLOCK };
+            source.read(format_args!("volume descriptor {}", block - FIRST_DESCRIPTOR), extent, BLOCK)
+        })?;
+        let primary = descriptors.iter().find(|descriptor| descriptor.first() == Some(&PRIMARY));
+        let primary = Self::parse_primary(primary.ok_or(Error::NotIso9660)?)?;
+        let boot_catalog = descriptors.iter().find_map(|descriptor| boot_catalog(descriptor));
+        Ok(Self { boot_catalog: boot_catalog.map(|block| block * BLOCK), ..primary })
     }
 
     fn parse_primary(block: &[u8]) -> Result<Self, Error> {

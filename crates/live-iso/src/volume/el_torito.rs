@@ -97,24 +97,67 @@ impl BootPlatform {
     }
 }
 
-fn parse(catalog: &[u8]) -> Result<Vec<BootEntry>, &'static str> {
-    let mut records = catalog.chunks_exact(RECORD);
-    let validation = records.next().filter(|record| is_valid(record)).ok_or("its first record is invalid")?;
+/// An entry, bootable or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Where in the catalog it is.
+    pub(super) at: usize,
+    platform: BootPlatform,
+    is_bootable: bool,
+    sectors: u16,
+    /// Where the boot image begins.
+    pub(super) block: u32,
+}
+
+impl Entry {
+    /// Where in an entry the block is.
+    pub(super) const BLOCK: usize = 8;
+
+    fn parse(at: usize, record: &[u8], platform: BootPlatform) -> Option<Self> {
+        Some(Self {
+            at,
+            platform,
+            is_bootable: record.first() == Some(&BOOTABLE),
+            sectors: field::u16_le(record, 6)?,
+            block: field::u32_le(record, Self::BLOCK)?,
+        })
+    }
+
+    /// Whether it is what a BIOS starts.
+    pub(super) fn is_default(&self) -> bool {
+        self.at == RECORD
+    }
+
+    fn loaded(&self) -> Extent {
+        Extent { offset: u64::from(self.block) * BLOCK, len: u64::from(self.sectors) * SECTOR }
+    }
+}
+
+/// All entries of a catalog, of which the first is the default one.
+pub(super) fn entries(catalog: &[u8]) -> Result<Vec<Entry>, &'static str> {
+    let mut records = (0..).step_by(RECORD).zip(catalog.chunks_exact(RECORD));
+    let validation = records.next().map(|(_, record)| record).filter(|record| is_valid(record));
+    let validation = validation.ok_or("its first record is invalid")?;
     let platform = BootPlatform::new(validation.get(1).copied().unwrap_or_default());
     let mut entries = Vec::new();
-    entries.extend(records.next().and_then(|record| entry(record, platform)));
+    entries.extend(records.next().and_then(|(at, record)| Entry::parse(at, record, platform)));
 
-    while let Some([kind @ (HEADER | LAST_HEADER), platform, rest @ ..]) = records.next() {
+    while let Some((_, [kind @ (HEADER | LAST_HEADER), platform, rest @ ..])) = records.next() {
         for _ in 0..field::u16_le(rest, 0).unwrap_or_default() {
-            let record = records.find(|record| record.first() != Some(&EXTENSION));
-            let record = record.ok_or("it has more entries than there is room for")?;
-            entries.extend(entry(record, BootPlatform::new(*platform)));
+            let record = records.find(|(_, record)| record.first() != Some(&EXTENSION));
+            let (at, record) = record.ok_or("it has more entries than there is room for")?;
+            entries.extend(Entry::parse(at, record, BootPlatform::new(*platform)));
         }
         if *kind == LAST_HEADER {
             break;
         }
     }
     Ok(entries)
+}
+
+fn parse(catalog: &[u8]) -> Result<Vec<BootEntry>, &'static str> {
+    let bootable = entries(catalog)?.into_iter().filter(|entry| entry.is_bootable);
+    Ok(bootable.map(|entry| BootEntry { platform: entry.platform, loaded: entry.loaded() }).collect())
 }
 
 fn is_valid(record: &[u8]) -> bool {
@@ -124,18 +167,9 @@ fn is_valid(record: &[u8]) -> bool {
         && words.fold(0, u16::wrapping_add) == 0
 }
 
-fn entry(record: &[u8], platform: BootPlatform) -> Option<BootEntry> {
-    if record.first() != Some(&BOOTABLE) {
-        return None;
-    }
-    let sectors = u64::from(field::u16_le(record, 6)?);
-    let block = u64::from(field::u32_le(record, 8)?);
-    Some(BootEntry { platform, loaded: Extent { offset: block * BLOCK, len: sectors * SECTOR } })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{BootEntry, BootPlatform, parse};
+    use super::{BootEntry, BootPlatform, entries, parse};
     use crate::Extent;
 
     fn catalog(records: &[&[u8]]) -> Vec<u8> {
@@ -183,6 +217,19 @@ mod tests {
             SECOND,
         ];
         assert_eq!(parse(&catalog(records)), Ok(vec![found(BootPlatform::Other(1), 44, 4), uefi]));
+    }
+
+    #[test]
+    fn entries_are_told_by_where_they_are() {
+        let validation = validation(0);
+        let records: &[&[u8]] =
+            &[&validation, b"\0", b"\x90\0\x02\0", FIRST, b"\x44", b"\0", b"\x91\xef\x01\0", SECOND];
+        let catalog = catalog(records);
+        let places: Vec<_> = entries(&catalog).unwrap().iter().map(|entry| (entry.at, entry.block)).collect();
+        assert_eq!(places, [(32, 0), (96, 0x2c), (160, 0), (224, 0xffff_ffff)]);
+        assert!(
+            entries(&catalog).unwrap().iter().map(super::Entry::is_default).eq([true, false, false, false])
+        );
     }
 
     #[test]

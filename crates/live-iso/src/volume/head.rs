@@ -20,15 +20,15 @@ mod rewrite;
 
 use std::collections::BTreeSet;
 
-use super::descriptor::{self, DESCRIPTORS_MAX, FIRST_DESCRIPTOR};
+use super::descriptor::{self, FIRST_DESCRIPTOR, PRIMARY, SUPPLEMENTARY};
 use super::{BLOCK, field};
 use crate::read_at::Source;
 use crate::{Error, Extent, ReadAt};
 
-use boot_catalog::BootCatalog;
+use boot_catalog::StoredCatalog;
 use directory::{Directory, Names, Trees};
 use locations::Location;
-use partition_tables::PartitionTables;
+use partition_tables::SystemArea;
 use path_table::PathTable;
 use relocation::SECTOR;
 
@@ -39,11 +39,6 @@ pub(crate) use rewrite::Rewritten;
 const HEAD_BYTES_MAX: u64 = 1 << 20;
 /// Blocks before the first descriptor.
 const SYSTEM_AREA: u64 = FIRST_DESCRIPTOR;
-
-const BOOT_RECORD: u8 = 0;
-const PRIMARY: u8 = 1;
-const SUPPLEMENTARY: u8 = 2;
-const TERMINATOR: u8 = 255;
 
 /// Where things are in a primary or supplementary descriptor.
 const SPACE_SIZE: usize = 80;
@@ -63,7 +58,7 @@ pub(crate) struct Head {
     /// Blocks that Rock Ridge entries outside the directories name.
     continued_locations: Vec<Location>,
     path_tables: Vec<PathTable>,
-    boot_catalog: Option<BootCatalog>,
+    boot_catalog: Option<StoredCatalog>,
     /// Blocks of the volume, and bytes of the ISO around it.
     blocks: u64,
     size: u64,
@@ -77,15 +72,15 @@ impl Head {
         system_area.truncate(system_area.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
         system_area.shrink_to_fit();
 
-        let descriptors = read_descriptors(&mut reader)?;
+        let descriptors = descriptor::read_all(|block| reader.blocks("a volume descriptor", block, 1))?;
         let mut trees = Trees::default();
         let mut path_tables = Vec::new();
         let mut boot_catalog = None;
         let mut blocks = None;
         for descriptor in &descriptors {
             match descriptor.first().copied() {
-                Some(BOOT_RECORD) if descriptor::is_el_torito(descriptor) && boot_catalog.is_none() => {
-                    boot_catalog = Some(BootCatalog::read(&mut reader, descriptor)?);
+                _ if boot_catalog.is_none() && descriptor::boot_catalog(descriptor).is_some() => {
+                    boot_catalog = Some(StoredCatalog::read(&mut reader, descriptor)?);
                 }
                 Some(kind @ (PRIMARY | SUPPLEMENTARY)) => {
                     let names = Names::of_descriptor(descriptor);
@@ -123,7 +118,7 @@ fn refuse_volumes_in_partitions<R: ReadAt + ?Sized>(
     reader: &mut Reader<'_, R>,
     system_area: &[u8],
 ) -> Result<(), Error> {
-    let tables = PartitionTables::find(system_area.to_vec())?;
+    let tables = SystemArea::find(system_area.to_vec())?;
     let starts: BTreeSet<u64> = tables.starts().filter(|start| *start > 0).collect();
     for start in starts {
         let offset = start.saturating_mul(SECTOR).saturating_add(FIRST_DESCRIPTOR * BLOCK);
@@ -135,22 +130,6 @@ fn refuse_volumes_in_partitions<R: ReadAt + ?Sized>(
         }
     }
     Ok(())
-}
-
-fn read_descriptors<R: ReadAt + ?Sized>(reader: &mut Reader<'_, R>) -> Result<Vec<Vec<u8>>, Error> {
-    let mut descriptors = Vec::new();
-    for number in 0..DESCRIPTORS_MAX {
-        let block = reader.blocks("a volume descriptor", FIRST_DESCRIPTOR + number, 1)?;
-        if !descriptor::is_descriptor(&block) {
-            break;
-        }
-        let is_last = block.first() == Some(&TERMINATOR);
-        descriptors.push(block);
-        if is_last {
-            break;
-        }
-    }
-    Ok(descriptors)
 }
 
 fn space_size(descriptor: &[u8]) -> Result<u64, Error> {

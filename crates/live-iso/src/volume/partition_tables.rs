@@ -6,8 +6,10 @@ use crate::{Error, Extent, ReadAt};
 
 const SECTOR: usize = 512;
 
-const MBR_PARTITIONS: usize = 446;
+const MBR_PARTITIONS: [usize; 4] = [446, 462, 478, 494];
 const MBR_SIGNATURE: &[u8] = &[0x55, 0xaa];
+/// Where in a partition its count of sectors is.
+const COUNT: usize = 12;
 const GPT_SIGNATURE: &[u8] = b"EFI PART";
 
 /// Which partition tables an ISO has, so that it boots from a USB stick too.
@@ -26,15 +28,21 @@ impl PartitionTables {
     }
 
     fn parse(sectors: &[u8]) -> Self {
-        let (mbr, gpt) = sectors.split_at_checked(SECTOR).unwrap_or_default();
-        let partitions = mbr.get(MBR_PARTITIONS..SECTOR - MBR_SIGNATURE.len()).unwrap_or_default();
-        // A type of zero is no sign of an unused entry: isohybrid's has it.
-        let has_sectors = |entry| field::u32_le(entry, 12).is_some_and(|sectors| sectors > 0);
-        Self {
-            mbr: mbr.ends_with(MBR_SIGNATURE) && partitions.chunks_exact(16).any(has_sectors),
-            gpt: gpt.starts_with(GPT_SIGNATURE),
-        }
+        Self { mbr: mbr_partitions(sectors).next().is_some(), gpt: has_gpt(sectors) }
     }
+}
+
+/// Where the partitions of the MBR are that are in use.
+pub(super) fn mbr_partitions(system_area: &[u8]) -> impl Iterator<Item = usize> {
+    let has_mbr = system_area.get(..SECTOR).is_some_and(|mbr| mbr.ends_with(MBR_SIGNATURE));
+    // A type of zero is no sign of an unused entry: isohybrid's has it.
+    let is_used = move |at: &usize| has_mbr && field::u32_le(system_area, at + COUNT) > Some(0);
+    MBR_PARTITIONS.into_iter().filter(is_used)
+}
+
+/// Whether there is a GUID partition table.
+pub(super) fn has_gpt(system_area: &[u8]) -> bool {
+    system_area.get(SECTOR..).is_some_and(|gpt| gpt.starts_with(GPT_SIGNATURE))
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
+use super::super::descriptor::SUPPLEMENTARY;
 use super::super::record::{Record, Records};
 use super::super::{BLOCK, susp};
 use super::locations::{self, Location};
 use super::{ROOT_RECORD, Reader, malformed};
 use crate::{Error, Extent, ReadAt};
 
-const SUPPLEMENTARY: u8 = 2;
 /// Where a supplementary descriptor says that its names are in UCS-2, and how it says so.
 const ESCAPE_SEQUENCES: usize = 88;
 const JOLIET: [&[u8]; 3] = [b"%/@", b"%/C", b"%/E"];

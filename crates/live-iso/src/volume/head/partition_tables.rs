@@ -16,7 +16,7 @@
 //!
 //! Where a table has no partition, or an unused one, there is nothing to do. Everything else in the area is kept.
 
-use super::super::{BLOCK, field};
+use super::super::{BLOCK, field, partition_tables};
 use super::relocation::{Relocation, SECTOR};
 use super::{malformed, put};
 use crate::Error;
@@ -24,8 +24,6 @@ use crate::Error;
 const BOOT_IMAGE_SECTOR: usize = 432;
 /// Which sectors of a boot image the code may load first: isohybrid's and GRUB's.
 const FIRST_LOADED: [u64; 2] = [0, 4];
-const MBR_PARTITIONS: [usize; 4] = [446, 462, 478, 494];
-const MBR_SIGNATURE: usize = 510;
 
 const GPT: usize = 512;
 const GPT_HEADER_MIN: usize = 92;
@@ -47,8 +45,8 @@ const APPLE_ENTRY: usize = 512;
 /// What isohybrid pads images to: a cylinder of 64 heads and 32 sectors.
 const CYLINDER: u64 = 64 * 32 * SECTOR;
 
-/// Partition tables in a system area.
-pub(super) struct PartitionTables {
+/// A system area, and where its GPT is.
+pub(super) struct SystemArea {
     area: Vec<u8>,
     gpt: Option<Gpt>,
 }
@@ -67,10 +65,10 @@ pub(super) struct Backup {
     pub(super) bytes: Vec<u8>,
 }
 
-impl PartitionTables {
+impl SystemArea {
     /// Finds the tables in a whole system area.
     pub(super) fn find(area: Vec<u8>) -> Result<Self, Error> {
-        let gpt = if area.get(GPT..).is_some_and(|table| table.starts_with(b"EFI PART")) {
+        let gpt = if partition_tables::has_gpt(&area) {
             Some(Gpt::find(&area).ok_or_else(|| malformed("the GPT", "it lies beyond the system area"))?)
         } else {
             None
@@ -78,19 +76,11 @@ impl PartitionTables {
         Ok(Self { area, gpt })
     }
 
-    fn has_mbr(&self) -> bool {
-        self.area.get(MBR_SIGNATURE..MBR_SIGNATURE + 2) == Some(&[0x55, 0xaa])
-    }
-
-    /// Where the partitions of the MBR are that are in use.
-    fn mbr_partitions(&self) -> impl Iterator<Item = usize> {
-        let is_used = |at: &usize| self.has_mbr() && field::u32_le(&self.area, at + 12) > Some(0);
-        MBR_PARTITIONS.into_iter().filter(is_used)
-    }
-
     /// The sectors that partitions begin with, be they of the MBR or of the GPT.
     pub(super) fn starts(&self) -> impl Iterator<Item = u64> {
-        let mbr = self.mbr_partitions().filter_map(|at| field::u32_le(&self.area, at + 8)).map(u64::from);
+        let mbr = partition_tables::mbr_partitions(&self.area)
+            .filter_map(|at| field::u32_le(&self.area, at + 8))
+            .map(u64::from);
         let gpt = self.gpt.iter().flat_map(|gpt| gpt.used_partitions(&self.area));
         mbr.chain(gpt.filter_map(|at| field::u64_le(&self.area, at + GPT_FIRST)))
     }
@@ -98,7 +88,8 @@ impl PartitionTables {
     /// The size of a new image of which `new_space` bytes are the volume; the old one had `old_size` and `old_space`.
     pub(super) fn size(&self, old_size: u64, old_space: u64, new_space: u64) -> u64 {
         let padding = old_size.saturating_sub(old_space);
-        if self.mbr_partitions().next().is_none() || !old_size.is_multiple_of(CYLINDER) {
+        if partition_tables::mbr_partitions(&self.area).next().is_none() || !old_size.is_multiple_of(CYLINDER)
+        {
             return new_space + padding;
         }
         // The last cylinder must have room for a GPT, or isohybrid adds another one.
@@ -120,15 +111,15 @@ impl PartitionTables {
         {
             put(&mut self.area, BOOT_IMAGE_SECTOR, &sector(new, loaded).to_le_bytes())?;
         }
-        for at in self.mbr_partitions().collect::<Vec<_>>() {
+        for at in partition_tables::mbr_partitions(&self.area).collect::<Vec<_>>() {
             self.relocate_mbr_partition(at, relocation)
-                .ok_or_else(|| malformed("the MBR", "a partition lies beyond the image"))??;
+                .ok_or_else(|| malformed("the MBR", "a partition lies beyond the image"))?;
         }
         self.drop_apple_partition_map();
         let Some(gpt) = self.gpt.take() else { return Ok((self.area, None)) };
         let backup = gpt
             .relocate(&mut self.area, relocation)
-            .ok_or_else(|| malformed("the GPT", "a partition or its copy lies beyond the image"))??;
+            .ok_or_else(|| malformed("the GPT", "a partition or its copy lies beyond the image"))?;
         Ok((self.area, Some(backup)))
     }
 
@@ -142,7 +133,7 @@ impl PartitionTables {
         }
     }
 
-    fn relocate_mbr_partition(&mut self, at: usize, relocation: &Relocation) -> Option<Result<(), Error>> {
+    fn relocate_mbr_partition(&mut self, at: usize, relocation: &Relocation) -> Option<()> {
         let partition = self.area.get_mut(at..at + 16)?;
         let old_start = u64::from(field::u32_le(partition, 8)?);
         let old_end = old_start + u64::from(field::u32_le(partition, 12)?);
@@ -156,7 +147,7 @@ impl PartitionTables {
         let numbers = [u32::try_from(start).ok()?, u32::try_from(end.checked_sub(start)?).ok()?];
         let [start, count] = numbers.map(u32::to_le_bytes);
         let put_all = [(1, &first[..]), (5, &last), (8, &start), (12, &count)];
-        Some(put_all.into_iter().try_for_each(|(at, bytes)| put(partition, at, bytes)))
+        put_all.into_iter().try_for_each(|(at, bytes)| put(partition, at, bytes).ok())
     }
 }
 
@@ -191,7 +182,7 @@ impl Gpt {
         self.partitions_len() + SECTOR
     }
 
-    fn relocate(&self, area: &mut [u8], relocation: &Relocation) -> Option<Result<Backup, Error>> {
+    fn relocate(&self, area: &mut [u8], relocation: &Relocation) -> Option<Backup> {
         for at in self.used_partitions(area) {
             let partition = area.get_mut(at..at + self.partition)?;
             let first = relocation.sector(field::u64_le(partition, GPT_FIRST)?)?;
@@ -225,7 +216,7 @@ impl Gpt {
         bytes.resize(usize::try_from(self.partitions_len()).ok()?, 0);
         bytes.extend(copy);
         bytes.resize(usize::try_from(self.backup_len()).ok()?, 0);
-        Some(Ok(Backup { offset: first.checked_mul(SECTOR)?, bytes }))
+        Some(Backup { offset: first.checked_mul(SECTOR)?, bytes })
     }
 }
 

@@ -11,13 +11,15 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::super::{BLOCK, descriptor};
+use super::super::BLOCK;
+use super::super::descriptor::{self, PRIMARY, SUPPLEMENTARY};
+use super::boot_catalog::StoredCatalog;
 use super::edits::{Edits, NewDirectory, NewEntry};
-use super::partition_tables::{Backup, PartitionTables};
+use super::partition_tables::{Backup, SystemArea};
 use super::relocation::{Piece, Relocation};
 use super::{
-    BOOT_RECORD, Head, PRIMARY, ROOT_RECORD, SPACE_SIZE, SUPPLEMENTARY, SYSTEM_AREA, both_endian, directory,
-    locations, malformed, path_table, put, u32_block,
+    Head, ROOT_RECORD, SPACE_SIZE, SYSTEM_AREA, both_endian, directory, locations, malformed, path_table,
+    put, u32_block,
 };
 use crate::{Error, Extent, Plan, Segment};
 
@@ -69,12 +71,12 @@ impl Head {
         let (pieces, contents) = self.pieces(edits, &directories)?;
         let mut tables = self.system_area.clone();
         tables.resize(usize::try_from(SYSTEM_AREA * BLOCK).unwrap_or(0), 0);
-        let tables = PartitionTables::find(tables)?;
+        let tables = SystemArea::find(tables)?;
         let new_blocks = pieces.last().map_or(0, |piece| piece.new.end);
         let new_size = tables.size(self.size, self.blocks * BLOCK, new_blocks * BLOCK);
         u32_block(new_blocks)?;
         let relocation = Relocation::new(pieces, self.size, new_size);
-        let boot_image = self.boot_catalog.as_ref().and_then(super::BootCatalog::default_image);
+        let boot_image = self.boot_catalog.as_ref().and_then(StoredCatalog::default_image);
         let (system_area, backup) = tables.relocated(&relocation, boot_image)?;
 
         let places = Places::new(self, edits, &directories, relocation)?;
@@ -169,7 +171,7 @@ impl Head {
         for old in &self.descriptors {
             let mut descriptor = old.clone();
             match descriptor.first().copied() {
-                Some(BOOT_RECORD) if descriptor::is_el_torito(&descriptor) => {
+                _ if descriptor::boot_catalog(&descriptor).is_some() => {
                     if let Some(catalog) = &self.boot_catalog {
                         catalog.relocate(&mut descriptor, &places.relocation)?;
                     }
