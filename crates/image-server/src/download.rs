@@ -2,7 +2,7 @@
 
 use axum::http::request::Parts;
 use axum::response::Response;
-use coreos_names::{Arch, ImageKind};
+use coreos_names::{Arch, ImageKind, OpenshiftVersion};
 use image_store::{Found, Lease, Lookup, NmstateArchive};
 use live_iso::{Artifact, Customization, KernelArguments, PlanError, Ramdisk};
 
@@ -193,7 +193,7 @@ fn nmstate(found: &Found) -> Result<Option<&NmstateArchive>, Rejection> {
 
 /// Whether hosts are known to configure their network with nmstatectl, before they have a root file system.
 fn needs_nmstatectl(found: &Found) -> bool {
-    found.openshift_version.as_ref().is_some_and(|version| version.needs_nmstatectl())
+    found.openshift_version.as_ref().is_some_and(OpenshiftVersion::needs_nmstatectl)
 }
 
 fn boot_artifact(lease: Lease, artifact: BootArtifact) -> Result<Representation, Rejection> {

@@ -308,7 +308,7 @@ fn the_program_is_what_the_kernel_reads_where_it_may_mount() {
             }
             // Not with eprintln!, which is heard only where a test fails.
             Err(reason) => {
-                writeln!(io::stderr(), "skipped: no {kind} can be mounted here: {reason}").unwrap()
+                writeln!(io::stderr(), "skipped: no {kind} can be mounted here: {reason}").unwrap();
             }
         }
     }
