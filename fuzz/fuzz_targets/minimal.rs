@@ -3,12 +3,11 @@
 
 #![no_main]
 
-use std::io;
+mod sparse;
 
 use libfuzzer_sys::fuzz_target;
-use live_iso::{
-    Artifact, Customization, IgnitionArchive, KernelArguments, Layout, Plan, Ramdisk, ReadAt, Segment,
-};
+use live_iso::{Artifact, Customization, IgnitionArchive, KernelArguments, Layout, Plan, Ramdisk, Segment};
+use sparse::Sparse;
 
 /// How long the head is. Before it the input has the size of the ISO, behind it blocks, each after its number.
 /// `fuzz/seeds` writes the same.
@@ -20,50 +19,19 @@ const NMSTATE_LEN: u64 = 70_001;
 /// How far around the borders of segments a plan is looked at.
 const AROUND: u64 = 100;
 
-struct Iso<'a> {
-    head: &'a [u8],
-    blocks: Vec<(u64, &'a [u8])>,
-    size: u64,
-}
-
-impl<'a> Iso<'a> {
-    fn new(input: &'a [u8]) -> Option<Self> {
-        let (size, input) = input.split_first_chunk()?;
-        let (head, rest) = input.split_at(input.len().min(HEAD));
-        let blocks = rest.chunks(4 + BLOCK).filter_map(|chunk| {
-            let (number, bytes) = chunk.split_first_chunk()?;
-            Some((u64::from(u32::from_le_bytes(*number)) * BLOCK as u64, bytes))
-        });
-        let size = u64::from_le_bytes(*size).min(SIZE_MAX);
-        Some(Self { head, blocks: blocks.collect(), size })
-    }
-}
-
-impl ReadAt for Iso<'_> {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.size) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        buf.fill(0);
-        for (at, bytes) in self.blocks.iter().copied().chain([(0, self.head)]) {
-            let start = at.max(offset);
-            let end = (at + bytes.len() as u64).min(offset + buf.len() as u64);
-            if start < end {
-                let index = |position: u64, from: u64| (position - from) as usize;
-                buf[index(start, offset)..index(end, offset)]
-                    .copy_from_slice(&bytes[index(start, at)..index(end, at)]);
-            }
-        }
-        Ok(())
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        Ok(self.size)
-    }
+fn iso(input: &[u8]) -> Option<Sparse<'_>> {
+    let (size, input) = input.split_first_chunk()?;
+    let (head, rest) = input.split_at(input.len().min(HEAD));
+    let blocks = rest.chunks(4 + BLOCK).filter_map(|chunk| {
+        let (number, bytes) = chunk.split_first_chunk()?;
+        Some((u64::from(u32::from_le_bytes(*number)) * BLOCK as u64, bytes))
+    });
+    let size = u64::from_le_bytes(*size).min(SIZE_MAX);
+    Some(Sparse { size, parts: blocks.chain([(0, head)]).collect() })
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some(iso) = Iso::new(input) else { return };
+    let Some(iso) = iso(input) else { return };
     let Ok(layout) = Layout::read(&iso) else { return };
     let _ = live_iso::embedded(&iso, &layout);
     if let Ok(plan) = layout.plan(Artifact::FullIso, &Customization::default()) {
@@ -89,7 +57,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-fn check(plan: &Plan, iso: &Iso<'_>) {
+fn check(plan: &Plan, iso: &Sparse<'_>) {
     let mut offset = 0;
     for segment in plan.segments() {
         assert!(!segment.is_empty());
@@ -109,7 +77,7 @@ fn check(plan: &Plan, iso: &Iso<'_>) {
     assert_eq!(offset, plan.len());
 }
 
-fn bytes(plan: &Plan, iso: &Iso<'_>) -> Vec<u8> {
+fn bytes(plan: &Plan, iso: &Sparse<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     plan.write_to(iso, &vec![0; NMSTATE_LEN as usize], &mut bytes).expect("all of it is there");
     bytes
