@@ -28,11 +28,13 @@ audit:
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny check bans licenses sources
 
-# Every fuzz target for SECONDS seconds; needs a nightly toolchain and cargo-fuzz.
+# Every fuzz target for SECONDS seconds; needs a nightly toolchain and cargo-fuzz. Some begin with the fixtures' heads,
+# which are longer than the inputs that libFuzzer makes by itself.
 SECONDS ?= 60
-fuzz:
+fuzz: fixtures
+	fuzz/seeds
 	cd fuzz && for target in $$(cargo +nightly fuzz list); do \
-	  cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS) || exit 1; done
+	  cargo +nightly fuzz run $$target -- -max_total_time=$(SECONDS) -max_len=131072 || exit 1; done
 
 # Each figure beside the tool one would use otherwise; see benches/README.md.
 bench: setup

@@ -5,10 +5,11 @@ mod tools;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, UNIX_EPOCH};
 
 use coreos_names::Arch;
 use tempfile::TempDir;
-use test_support::fixtures::{OS_BUILD, live_iso};
+use test_support::fixtures::{LiveIso, OS_BUILD, live_iso};
 use tools::{coreos_installer, output};
 
 const IGNITION: &str = r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/etc/motd"}]}}"#;
@@ -54,11 +55,50 @@ fn what_an_iso_is_is_told() {
         "architecture      x86_64\n",
         "boots             El Torito, El Torito UEFI, MBR, GPT\n",
         "rootfs            squashfs (zstd)\n",
+        "minimal ISO       possible, ",
         "  installer-config: append-karg, ",
         "  live-initrd-network\n",
     ] {
         assert!(text.contains(expected), "{expected:?} is not in\n{text}");
     }
+}
+
+#[test]
+fn why_there_is_no_minimal_iso_is_told() {
+    let old = LiveIso::S390xOcp4_11.path();
+    let text = output(&mut iso("inspect", &[&old]));
+    let reason = text.lines().find_map(|line| line.strip_prefix("minimal ISO       impossible: "));
+    let reason = reason.unwrap_or_else(|| panic!("{text}"));
+
+    let directory = TempDir::new().unwrap();
+    let out = directory.path().join("out.iso");
+    let text = refusal(iso("minimal", &[&old]).args(["--rootfs-url", "http://a/b"]).arg("-o").arg(&out));
+    let path = old.display();
+    assert_eq!(text, format!("error: {path}: no minimal ISO can be made of this image: {reason}\n"));
+    assert!(!out.exists());
+}
+
+#[test]
+fn kernel_arguments_are_written_as_they_are_given() {
+    let directory = TempDir::new().unwrap();
+    let out = directory.path().join("out.iso");
+    // To GRUB the ampersand, the semicolon and the quotes are syntax; to isolinux they are not.
+    let given = ["inst=http://h/?a=1&b=2", "x;reboot", "'quoted=$HOME {|}' <>", r#"b="\n""#];
+    let mut command = iso("customize", &[&live_iso(Arch::X86_64)]);
+    command.arg("-o").arg(&out);
+    for argument in given {
+        command.args(["--karg", argument]);
+    }
+    output(&mut command);
+    let arguments = output(coreos_installer(&["iso", "kargs", "show"]).arg(&out));
+    assert!(arguments.trim_end().ends_with(&format!(" {}", given.join(" "))), "{arguments}");
+    let written = format!(" {}\n###", given.join(" "));
+    let bytes = fs::read(&out).unwrap();
+    let copies = bytes.windows(written.len()).filter(|window| *window == written.as_bytes()).count();
+    assert_eq!(copies, 2, "one for GRUB, one for isolinux");
+
+    let text = refusal(iso("customize", &[&out]).args(["--karg", "x\nreboot"]).arg("-o").arg(&out));
+    assert!(text.contains("kernel argument 1 holds the control character '\\n'"), "{text}");
 }
 
 #[test]
@@ -138,6 +178,38 @@ fn a_minimal_iso_names_where_its_root_file_system_is() {
 
     let refused = minimal("https://images.example.com/$HOME").output().unwrap();
     assert_eq!(refused.status.code(), Some(64));
+}
+
+/// In another process, elsewhere, with another date, time zone and locale.
+#[test]
+fn a_minimal_iso_is_the_same_wherever_and_whenever_it_is_made() {
+    let directory = TempDir::new().unwrap();
+    let config = file(&directory, "config.ign", IGNITION.as_bytes());
+    for arch in [Arch::X86_64, Arch::Arm64] {
+        let made = |place: &str, time_zone: &str, locale: &str, days: u64| {
+            let place = directory.path().join(place);
+            fs::create_dir_all(&place).unwrap();
+            let copy = place.join(format!("{days}.iso"));
+            fs::copy(live_iso(arch), &copy).unwrap();
+            let modified = UNIX_EPOCH + Duration::from_hours(24 * days);
+            fs::File::options().write(true).open(&copy).unwrap().set_modified(modified).unwrap();
+            let out = place.join("out.iso");
+            output(
+                iso("minimal", &[&copy])
+                    .args(["--nmstate", "--karg", "p=1", "--rootfs-url", "http://images.example.com/rootfs"])
+                    .arg("--ignition")
+                    .arg(&config)
+                    .arg("-o")
+                    .arg(&out)
+                    .env_clear()
+                    .envs([("TZ", time_zone), ("LC_ALL", locale)])
+                    .current_dir(&place),
+            );
+            fs::read(out).unwrap()
+        };
+        let here = made("here", "UTC", "C", 0);
+        assert!(here == made("at/another/place", "Pacific/Kiritimati", "de_DE.UTF-8", 20_000), "{arch}");
+    }
 }
 
 #[test]

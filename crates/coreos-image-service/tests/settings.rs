@@ -71,7 +71,6 @@ fn every_problem_with_os_images_and_listeners_is_listed_at_once() {
         ("HTTP_LISTEN_PORT", "66000"),
         ("HTTPS_CERT_FILE", "/nowhere/tls.crt"),
         ("TLS_MIN_VERSION", "1.2"),
-        ("TLS_CIPHER_SUITES", "NULL"),
         ("MAX_CONCURRENT_REQUESTS", "0"),
         ("RETIRE_AFTER", "tomorrow"),
         ("DATA_DIR_MAX_BYTES", "much"),
@@ -86,7 +85,6 @@ fn every_problem_with_os_images_and_listeners_is_listed_at_once() {
         "HTTP_LISTEN_PORT=66000: expected a port",
         "HTTPS_CERT_FILE is given, but HTTPS_KEY_FILE is not",
         "TLS_MIN_VERSION=1.2: expected VersionTLS10",
-        "TLS_CIPHER_SUITES=NULL: expected a list",
         "MAX_CONCURRENT_REQUESTS=0: ",
         "RETIRE_AFTER=tomorrow: expected a span of time",
         "DATA_DIR_MAX_BYTES=much: ",
@@ -124,6 +122,24 @@ fn a_file_that_holds_no_certificates_is_refused() {
         ("REGISTRY_TRUSTED_CA_FILE", "/etc/hostname"),
     ]);
     assert!(text.contains("REGISTRY_TRUSTED_CA_FILE: "), "{text}");
+}
+
+#[test]
+fn a_data_directory_that_is_not_there_is_not_made() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let missing = directory.path().join("not-mounted");
+    let text = refusal(&[
+        ("DATA_DIR", missing.to_str().unwrap()),
+        ("INFRA_ENV_DIR", "/tmp"),
+        ("LISTEN_PORT", "0"),
+        ("PULL_SECRET", r#"{"auths":{}}"#),
+        (
+            "RELEASE_IMAGES",
+            r#"[{"openshift_version":"4.18","version":"4.18.1","cpu_architecture":"x86_64","url":"127.0.0.1:1/x:1"}]"#,
+        ),
+    ]);
+    assert!(text.contains(&format!("DATA_DIR: cannot open {}", missing.display())), "{text}");
+    assert!(!missing.exists());
 }
 
 #[test]

@@ -9,6 +9,9 @@ use semver::{Prerelease, Version};
 ///
 /// A `-multi` suffix says something about the payload, not about the version, and is dropped on reading. Versions
 /// order as semantic versions do; a minor stream orders as its `.0`, before the whole version of that number.
+///
+/// Admins give images names of their own, and the predecessor takes them: `v4.18` is `4.18`, `5` is `5.0`, and
+/// `4.18-custom` is a stream beside `4.18`.
 #[derive(Clone, Debug)]
 pub struct OpenshiftVersion {
     version: Version,
@@ -32,6 +35,10 @@ impl OpenshiftVersion {
     /// Whether hosts of this version configure their network with nmstatectl, which their initramfs lacks and an image
     /// has to bring along: from 4.18.0-ec.0 on.
     pub fn needs_nmstatectl(&self) -> bool {
+        // What follows a stream is a name, not a stage on the way to it.
+        if !self.whole {
+            return (self.major(), self.minor()) >= (4, 18);
+        }
         let first = Prerelease::new("ec.0").map(|pre| Version { pre, ..Version::new(4, 18, 0) });
         first.is_ok_and(|first| self.version >= first)
     }
@@ -47,7 +54,10 @@ impl fmt::Display for OpenshiftVersion {
         if self.whole {
             self.version.fmt(f)
         } else {
-            f.pad(&format!("{}.{}", self.version.major, self.version.minor))
+            let Version { major, minor, pre, build, .. } = &self.version;
+            let pre = if pre.is_empty() { String::new() } else { format!("-{pre}") };
+            let build = if build.is_empty() { String::new() } else { format!("+{build}") };
+            f.pad(&format!("{major}.{minor}{pre}{build}"))
         }
     }
 }
@@ -67,15 +77,15 @@ impl FromStr for OpenshiftVersion {
             return Err(invalid());
         }
         let bare = text.strip_suffix("-multi").unwrap_or(text);
-        if bare.bytes().filter(|&byte| byte == b'.').count() == 1 {
-            let Version { major, minor, .. } =
-                Version::parse(&format!("{bare}.0")).map_err(|_| invalid()).and_then(|version| {
-                    if version.pre == Prerelease::EMPTY { Ok(version) } else { Err(invalid()) }
-                })?;
-            return Ok(Self { version: Version::new(major, minor, 0), whole: false });
-        }
-        let version = Version::parse(bare).map_err(|_| invalid())?;
-        Ok(Self { version, whole: true })
+        let bare = bare.strip_prefix('v').unwrap_or(bare);
+        let (numbers, rest) = bare.split_at(bare.find(['-', '+']).unwrap_or(bare.len()));
+        let missing = match numbers.bytes().filter(|&byte| byte == b'.').count() {
+            0 => ".0.0",
+            1 => ".0",
+            _ => "",
+        };
+        let version = Version::parse(&format!("{numbers}{missing}{rest}")).map_err(|_| invalid())?;
+        Ok(Self { version, whole: missing.is_empty() })
     }
 }
 
@@ -121,6 +131,12 @@ mod tests {
             ("4.18", "4.18"),
             ("5.0-multi", "5.0"),
             ("4.11.0-multi", "4.11.0"),
+            ("v4.18", "4.18"),
+            ("v4.18.52-multi", "4.18.52"),
+            ("5", "5.0"),
+            ("4.18-custom", "4.18-custom"),
+            ("4.18-ec.1", "4.18-ec.1"),
+            ("4.18-my-lab-multi", "4.18-my-lab"),
             ("4.14.71", "4.14.71"),
             ("5.0.0-ec.5-multi", "5.0.0-ec.5"),
             ("4.20.0-okd-scos.ec.10", "4.20.0-okd-scos.ec.10"),
@@ -133,7 +149,22 @@ mod tests {
 
     #[test]
     fn other_text_is_refused() {
-        for text in ["", "4", "v4.18", "4.18.", "4.x", "4.18-ec.1", " 4.18", "../4.18.0", "4.18.0/x"] {
+        for text in [
+            "",
+            "v",
+            "vv4.18",
+            "4.18.",
+            "4..1",
+            "4.x",
+            "x4",
+            "4.18-",
+            "4.18-a/b",
+            "4.18.1.2",
+            "-custom",
+            " 4.18",
+            "../4.18.0",
+            "4.18.0/x",
+        ] {
             assert!(text.parse::<OpenshiftVersion>().is_err(), "{text:?}");
         }
     }
@@ -142,18 +173,36 @@ mod tests {
     fn versions_order_by_age() {
         let ordered = ["4.9", "4.18.0-ec.1", "4.18.0-rc.2", "4.18", "4.18.0", "4.18.9", "4.18.52", "5.0"];
         assert!(ordered.map(version).is_sorted());
+        assert_ne!(version("4.18-custom"), version("4.18"));
+        assert_eq!(version("4.18-custom"), version(&version("4.18-custom").to_string()));
     }
 
     #[test]
     fn nmstatectl_is_needed_from_the_first_candidate_of_4_18_on() {
-        let needed =
-            ["4.18", "4.18-multi", "4.18.0-ec.0", "4.18.0-ec.1", "4.18.0-rc.1", "4.18.0", "4.18.52", "5.0"];
+        let needed = [
+            "4.18-custom",
+            "5",
+            "4.18",
+            "4.18-multi",
+            "4.18.0-ec.0",
+            "4.18.0-ec.1",
+            "4.18.0-rc.1",
+            "4.18.0",
+            "4.18.52",
+            "5.0",
+        ];
         for text in needed {
             assert!(version(text).needs_nmstatectl(), "{text}");
         }
-        for text in
-            ["4.9", "4.17", "4.17-multi", "4.17.99", "4.17.0-rc.9", "4.18.0-0.nightly-2024-10-01-000000"]
-        {
+        for text in [
+            "4.9",
+            "4.17",
+            "4.17-custom",
+            "4.17-multi",
+            "4.17.99",
+            "4.17.0-rc.9",
+            "4.18.0-0.nightly-2024-10-01-000000",
+        ] {
             assert!(!version(text).needs_nmstatectl(), "{text}");
         }
     }

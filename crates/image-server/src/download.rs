@@ -2,8 +2,8 @@
 
 use axum::http::request::Parts;
 use axum::response::Response;
-use coreos_names::{Arch, ImageKind};
-use image_store::{Found, Lease, Lookup, NmstateArchive};
+use coreos_names::{Arch, ImageKind, OpenshiftVersion};
+use image_store::{Found, Lease, Lookup, NmstateArchive, NmstateTrouble};
 use live_iso::{Artifact, Customization, KernelArguments, PlanError, Ramdisk};
 
 use crate::ImageServer;
@@ -21,7 +21,7 @@ impl ImageServer {
         request: &Parts,
     ) -> Result<Response, Rejection> {
         let ImageRequest { version, arch, wanted } = wanted;
-        let representation = match wanted {
+        let mut representation = match wanted {
             Wanted::Iso { iso, infra_env, credentials } => {
                 self.discovery_iso(iso, version, arch, infra_env, &credentials).await?
             }
@@ -43,6 +43,7 @@ impl ImageServer {
             }
             Wanted::UnknownArtifact { .. } => return Err(Rejection::unknown_artifact_version(version, arch)),
         };
+        representation.known = representation.known.with_long(&representation.plan).await?;
         Ok(representation.respond(request))
     }
 
@@ -55,7 +56,8 @@ impl ImageServer {
             Lookup::Ready(found) => Ok(found),
             Lookup::NotReady(report) => Err(Rejection::not_ready(report, arch)),
             Lookup::Unknown if self.knows(version, arch) => {
-                Err(Rejection::IsoNotOffered { iso, version: version.to_owned(), arch })
+                let version = version.to_owned();
+                Err(Rejection::IsoNotOffered { iso, version, arch, reason: None })
             }
             Lookup::Unknown => Err(Rejection::UnknownImage),
         }
@@ -66,13 +68,14 @@ impl ImageServer {
         let base_url = self.base_url.as_ref().ok_or(Rejection::NoBaseUrl)?;
         let arch = found.lease.key().arch;
         let nmstate = match arch {
-            // There kernel and initramfs are one file, which nothing can follow.
+            // There kernel and initramfs are one file, which nothing can follow. Who would need it is refused later.
             Arch::S390x => None,
             _ => nmstate(found)?,
         };
         match self.minimal_isos.prepare(&found.lease, nmstate, base_url).await {
-            Err(Rejection::Plan(PlanError::NoMinimalIso { .. })) => {
-                Err(Rejection::IsoNotOffered { iso: IsoType::Minimal, version, arch })
+            Err(Rejection::Plan(reason @ PlanError::NoMinimalIso { .. })) => {
+                let reason = Some(reason);
+                Err(Rejection::IsoNotOffered { iso: IsoType::Minimal, version, arch, reason })
             }
             prepared => prepared,
         }
@@ -115,8 +118,12 @@ impl ImageServer {
             IsoType::Minimal => Some(self.minimal_iso(&found, version).await?),
             IsoType::Full | IsoType::Disconnected => None,
         };
-        let lease = found.lease;
         let infra_env = self.infra_envs.infra_env(id, iso.purpose(), credentials).await?;
+        if minimal.is_some() && arch == Arch::S390x && infra_env.ramdisk.is_some() && needs_nmstatectl(&found)
+        {
+            return Err(Rejection::NoPlaceForNmstatectl);
+        }
+        let lease = found.lease;
         let last_modified = infra_env.last_modified;
         let customization = self.customization(infra_env).await?;
         let (plan, known) = match minimal {
@@ -178,11 +185,21 @@ impl ImageServer {
 fn nmstate(found: &Found) -> Result<Option<&NmstateArchive>, Rejection> {
     let archive = found.lease.nmstate();
     match &found.openshift_version {
-        Some(version) if version.needs_nmstatectl() => archive.map(Some).ok_or(Rejection::NoNmstatectl),
+        Some(_) if needs_nmstatectl(found) => {
+            archive.map(Some).ok_or_else(|| match found.lease.nmstate_trouble() {
+                Some(NmstateTrouble::Unavailable { .. }) => Rejection::NmstatectlUnavailable,
+                _ => Rejection::NoNmstatectl,
+            })
+        }
         Some(_) => Ok(None),
         // It does no harm where nobody calls it.
         None => Ok(archive),
     }
+}
+
+/// Whether hosts are known to configure their network with nmstatectl, before they have a root file system.
+fn needs_nmstatectl(found: &Found) -> bool {
+    found.openshift_version.as_ref().is_some_and(OpenshiftVersion::needs_nmstatectl)
 }
 
 fn boot_artifact(lease: Lease, artifact: BootArtifact) -> Result<Representation, Rejection> {

@@ -1,5 +1,6 @@
 //! What probes and people ask: whether the service lives, whether it serves, and how far each image is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, OsBuild};
-use image_store::{ImageReport, ImageState};
+use image_store::{ImageReport, ImageState, NmstateTrouble};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -55,10 +56,37 @@ struct Image {
 #[serde(untagged)]
 enum Details {
     None {},
-    Fetching { received_bytes: u64, total_bytes: Option<u64> },
-    Ready { sha256: String, proof: &'static str },
-    Failed { reason: String, retry_at: Option<Timestamp> },
-    Unsupported { reason: String },
+    Fetching {
+        received_bytes: u64,
+        total_bytes: Option<u64>,
+    },
+    Ready {
+        sha256: String,
+        proof: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nmstate: Option<Nmstate>,
+    },
+    Failed {
+        reason: String,
+        retry_at: Option<Timestamp>,
+    },
+    Unsupported {
+        reason: String,
+    },
+}
+
+/// What keeps an image from being served with nmstatectl, and so as minimal ISO.
+#[derive(Serialize)]
+struct Nmstate {
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl From<NmstateTrouble> for Nmstate {
+    fn from(trouble: NmstateTrouble) -> Self {
+        Self { state: trouble.name(), reason: trouble.reason().map(str::to_owned) }
+    }
 }
 
 impl From<ImageReport> for Image {
@@ -82,18 +110,78 @@ impl From<ImageState> for Details {
             ImageState::Fetching { received, total } => {
                 Self::Fetching { received_bytes: received, total_bytes: total }
             }
-            ImageState::Ready(lease) => {
-                Self::Ready { sha256: lease.sha256().to_string(), proof: lease.proof().name() }
-            }
+            ImageState::Ready(lease) => Self::Ready {
+                sha256: lease.sha256().to_string(),
+                proof: lease.proof().name(),
+                nmstate: lease.nmstate_trouble().map(Nmstate::from),
+            },
             ImageState::Failed { reason, retry_at } => {
-                Self::Failed { reason, retry_at: to_the_second(retry_at) }
+                Self::Failed { reason: without_places(&reason), retry_at: to_the_second(retry_at) }
             }
-            ImageState::Unsupported { reason } => Self::Unsupported { reason },
+            ImageState::Unsupported { reason } => Self::Unsupported { reason: without_places(&reason) },
         }
     }
+}
+
+/// A reason without the paths, URLs and hosts in it: anybody may ask here, and they are for the log.
+fn without_places(reason: &str) -> String {
+    let words = reason.split(' ').map(|word| {
+        let name = word.trim_matches(|end: char| !end.is_alphanumeric() && end != '/');
+        if names_a_place(name) { word.replace(name, "…") } else { word.to_owned() }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Rather too often than too rarely: file names look like hosts.
+fn names_a_place(name: &str) -> bool {
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    let (host, has_port) = match name.rsplit_once(':') {
+        Some((host, port)) if is_port(port) => (host, true),
+        _ => (name, false),
+    };
+    let is_domain = host
+        .rsplit_once('.')
+        .is_some_and(|(_, top)| top.len() > 1 && top.bytes().all(|letter| letter.is_ascii_alphabetic()));
+    name.contains(['/', '\\', '@', ']'])
+        || name.parse::<IpAddr>().is_ok()
+        || host.parse::<IpAddr>().is_ok()
+        || is_domain
+        || (has_port && host.contains(|letter: char| letter.is_ascii_alphabetic()))
 }
 
 fn to_the_second(time: SystemTime) -> Option<Timestamp> {
     let timestamp = Timestamp::try_from(time).ok()?;
     Timestamp::from_second(timestamp.as_second()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_places;
+
+    #[test]
+    fn a_reason_names_no_place() {
+        for (reason, shown) in [
+            ("http://10.0.0.1:80/missing.iso answers 404 Not Found", "… answers 404 Not Found"),
+            (
+                "cannot store the download: not enough space in /data/a: 5 of 10 bytes",
+                "cannot store the download: not enough space in …: 5 of 10 bytes",
+            ),
+            ("cannot connect to registry.site.example:5000", "cannot connect to …"),
+            (
+                "quay.io: tcp connect error: 10.1.2.3:443 (\"fd00::7\", [fd00::7]:443)",
+                "…: tcp connect error: … (\"…\", […)",
+            ),
+            ("localhost:5000 closed; user@host too, and /", "… closed; … too, and …"),
+            (
+                "release 4.17.1 has no image for x86_64; it has arm64",
+                "release 4.17.1 has no image for x86_64; it has arm64",
+            ),
+            (
+                "the ISO's SHA-256 is 12ab, of build 418.94.202511191518-0",
+                "the ISO's SHA-256 is 12ab, of build 418.94.202511191518-0",
+            ),
+        ] {
+            assert_eq!(without_places(reason), shown);
+        }
+    }
 }

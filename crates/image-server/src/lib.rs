@@ -48,9 +48,7 @@ pub use infra_env::{
     UnexpectedJson,
 };
 pub use policy::Policy;
-pub use serve::{
-    CipherSuites, InvalidTls, InvalidTlsVersion, NoUsableCipherSuite, Tls, TlsPolicy, TlsVersion, serve,
-};
+pub use serve::{CipherSuites, InvalidTls, InvalidTlsVersion, Tls, TlsPolicy, TlsVersion, serve};
 #[doc(hidden)]
 pub use serve::{Patience, serve_with};
 pub use surface::Surface;

@@ -1,3 +1,5 @@
+//! Minimal ISOs before they are customised, kept because a BMC reads each in thousands of ranges.
+
 use coreos_names::Sha256;
 use image_store::{ImageKey, Lease, NmstateArchive};
 use live_iso::{Customization, MinimalIso, PlanError, RootfsUrl};

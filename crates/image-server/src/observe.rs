@@ -93,6 +93,12 @@ impl Exchange {
         }
     }
 
+    /// Whether it is of little interest: probes ask all the time, and a BMC reads an ISO in some 100,000 ranges.
+    fn is_one_of_many(&self) -> bool {
+        self.status == Some(StatusCode::PARTIAL_CONTENT)
+            || self.route.as_ref().is_some_and(|route| is_operational(route.as_str()))
+    }
+
     fn log(&self) {
         macro_rules! event {
             ($level:ident) => {
@@ -112,7 +118,7 @@ impl Exchange {
         let is_ours = self.failure.is_some() && self.status.is_none_or(|status| !status.is_client_error());
         if is_ours {
             event!(warn);
-        } else if self.route.as_ref().is_some_and(|route| is_operational(route.as_str())) {
+        } else if self.is_one_of_many() {
             event!(debug);
         } else {
             event!(info);
@@ -133,6 +139,13 @@ impl Drop for Exchange {
 struct Observed {
     body: Body,
     exchange: Exchange,
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        // The end of a body can come behind its last frame, when that is sent.
+        self.exchange.is_complete |= self.body.is_end_stream();
+    }
 }
 
 impl HttpBody for Observed {

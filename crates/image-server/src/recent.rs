@@ -1,3 +1,5 @@
+//! A small cache of what was made, bounded by number.
+
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -21,6 +21,9 @@ use crate::request::{InvalidToken, IsoType};
 /// How soon it makes sense to ask again for an image that is on its way.
 const RETRY_SOON: Duration = Duration::from_secs(10);
 
+/// The longest that a failed image waits for its next attempt.
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
+
 /// How soon it makes sense to ask again for an image that only another configuration can bring.
 const RETRY_LATE: Duration = Duration::from_mins(5);
 
@@ -55,8 +58,8 @@ pub(crate) enum Rejection {
     InsFileOfOtherArch(Arch),
     /// An ISO is wanted of an image that nobody configured.
     UnknownImage,
-    /// The image is configured, but is not to be had as this type of ISO.
-    IsoNotOffered { iso: IsoType, version: String, arch: Arch },
+    /// The image is configured, but is not to be had as this type of ISO; the log is told why if the image is at fault.
+    IsoNotOffered { iso: IsoType, version: String, arch: Arch, reason: Option<PlanError> },
     /// The image is configured as an ISO that boot artifacts are not taken from.
     ArtifactsNotOffered { version: String, arch: Arch },
     /// The image is configured, but not there.
@@ -65,6 +68,10 @@ pub(crate) enum Rejection {
     NoBaseUrl,
     /// The image has to bring along a program that was not taken out of it yet.
     NoNmstatectl,
+    /// The host would have to bring up its network with a program that nothing can bring along.
+    NoPlaceForNmstatectl,
+    /// The image has to bring along a program that cannot be taken out of it.
+    NmstatectlUnavailable,
     /// As many requests as may be are being served, and none of them has ended in time.
     Busy,
     /// The infra-env cannot be had.
@@ -200,7 +207,7 @@ impl Rejection {
                      Current arch: {arch}"
                 ),
             ),
-            Self::IsoNotOffered { iso, version, arch } => Answer::line(
+            Self::IsoNotOffered { iso, version, arch, .. } => Answer::line(
                 StatusCode::NOT_FOUND,
                 format!("the image for {version} {arch} is not available as a {} ISO", iso.name()),
             ),
@@ -218,6 +225,18 @@ impl Rejection {
                 ..Answer::line(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "nmstatectl, which hosts of this version need, has not been taken out of the image yet",
+                )
+            },
+            Self::NoPlaceForNmstatectl => Answer::line(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "a minimal ISO for s390x has no place for nmstatectl, which hosts of this version need for their \
+                 network configuration; use the full ISO",
+            ),
+            Self::NmstatectlUnavailable => Answer {
+                retry_after: Some(RETRY_LATE),
+                ..Answer::line(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "nmstatectl, which hosts of this version need, cannot be taken out of the image",
                 )
             },
             Self::Busy => Answer {
@@ -249,7 +268,7 @@ impl Rejection {
     fn failure(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::InfraEnv(error) | Self::InfraEnvOfInitrd(error) => Some(error),
-            Self::Plan(error) => Some(error),
+            Self::Plan(error) | Self::IsoNotOffered { reason: Some(error), .. } => Some(error),
             Self::Metrics(error) => Some(error),
             Self::Task(error) => Some(error),
             _ => None,
@@ -340,7 +359,8 @@ fn retry_after(state: &ImageState) -> Duration {
     match state {
         ImageState::Waiting | ImageState::Fetching { .. } | ImageState::Ready(_) => RETRY_SOON,
         ImageState::Failed { retry_at, .. } => {
-            retry_at.duration_since(SystemTime::now()).unwrap_or_default() + RETRY_SOON
+            // The clock may have been set since.
+            retry_at.duration_since(SystemTime::now()).unwrap_or_default().min(LONGEST_WAIT) + RETRY_SOON
         }
         ImageState::Unsupported { .. } => RETRY_LATE,
     }

@@ -158,18 +158,21 @@ impl ImageRequest {
     }
 
     /// `/boot-artifacts/{artifact}?version=&arch=`
-    pub(crate) fn boot_artifact(request: &Parts) -> Result<Self, Rejection> {
+    pub(crate) fn boot_artifact(request: &Parts, artifact: BootArtifact) -> Result<Self, Rejection> {
+        Self::artifact(request, Wanted::BootArtifact(artifact))
+    }
+
+    /// The same with the name of nothing.
+    pub(crate) fn unknown_artifact(request: &Parts) -> Result<Self, Rejection> {
+        Self::artifact(request, Wanted::UnknownArtifact { path: request.uri.path().to_owned() })
+    }
+
+    fn artifact(request: &Parts, wanted: Wanted) -> Result<Self, Rejection> {
         let query = Query::of(&request.uri);
         let version = query.first("version").ok_or(Rejection::MissingArtifactVersion)?;
         let arch = query.first("arch").unwrap_or_else(|| DEFAULT_ARCH.to_owned());
         let Ok(arch) = arch.parse() else {
             return Err(Rejection::UnknownArtifactVersion { version, arch });
-        };
-        let wanted = match request.uri.path() {
-            "/boot-artifacts/kernel" => Wanted::BootArtifact(BootArtifact::Kernel),
-            "/boot-artifacts/rootfs" => Wanted::BootArtifact(BootArtifact::Rootfs),
-            "/boot-artifacts/ins-file" => Wanted::BootArtifact(BootArtifact::InsFile),
-            path => Wanted::UnknownArtifact { path: path.to_owned() },
         };
         Ok(Self { version, arch, wanted })
     }

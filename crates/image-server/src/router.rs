@@ -6,6 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::header::LOCATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Extension, Router, middleware};
@@ -18,7 +19,7 @@ use crate::metrics;
 use crate::observe::{RequestId, observe};
 use crate::path_prefix::{self, PathPrefix};
 use crate::rejection::Rejection;
-use crate::request::ImageRequest;
+use crate::request::{BootArtifact, ImageRequest};
 use crate::request_limit::limit;
 use crate::surface::Surface;
 
@@ -65,7 +66,7 @@ pub(crate) fn router(server: Arc<ImageServer>, surface: Surface) -> Router {
 
 /// Whether a path that begins so can lead somewhere.
 pub(crate) fn is_first_segment(segment: &str) -> bool {
-    ROUTES.contains(&segment) || [HEALTH, LIVE, METRICS].iter().any(|route| &route[1..] == segment)
+    ROUTES.contains(&segment)
 }
 
 /// Browsers, BMCs with virtual media, Ironic; and for the address file, whoever prepares an s390x machine by hand.
@@ -86,11 +87,11 @@ fn initrds() -> Router<Arc<ImageServer>> {
 /// Hosts that boot over the network, or have booted a minimal ISO.
 fn boot_artifacts() -> Router<Arc<ImageServer>> {
     Router::new()
-        .route(KERNEL, download(ImageRequest::boot_artifact))
-        .route(ROOTFS, download(ImageRequest::boot_artifact))
-        .route(INS_FILE, download(ImageRequest::boot_artifact))
-        .route(NO_ARTIFACT, download(ImageRequest::boot_artifact))
-        .route(OTHER_ARTIFACT, download(ImageRequest::boot_artifact))
+        .route(KERNEL, download(|request| ImageRequest::boot_artifact(request, BootArtifact::Kernel)))
+        .route(ROOTFS, download(|request| ImageRequest::boot_artifact(request, BootArtifact::Rootfs)))
+        .route(INS_FILE, download(|request| ImageRequest::boot_artifact(request, BootArtifact::InsFile)))
+        .route(NO_ARTIFACT, download(ImageRequest::unknown_artifact))
+        .route(OTHER_ARTIFACT, download(ImageRequest::unknown_artifact).layer(middleware::from_fn(clean)))
 }
 
 /// Probes, deployment scripts, Prometheus.
@@ -142,15 +143,27 @@ async fn no_such_route(
     prefix: Option<Extension<PathPrefix>>,
     Extension(id): Extension<RequestId>,
 ) -> Response {
-    let prefix = prefix.as_ref().map_or("", |prefix| prefix.as_str());
-    let clean = clean_path(uri.path()).map(|path| match uri.query() {
+    redirect(&uri, prefix.as_ref()).unwrap_or_else(|| Rejection::NoSuchRoute.into_response(id))
+}
+
+/// The layer around a route that takes unclean paths, too.
+async fn clean(uri: Uri, prefix: Option<Extension<PathPrefix>>, request: Request, next: Next) -> Response {
+    match redirect(&uri, prefix.as_ref()) {
+        Some(redirect) => redirect,
+        None => next.run(request).await,
+    }
+}
+
+/// Leads to the clean path, if this one is not.
+fn redirect(uri: &Uri, prefix: Option<&Extension<PathPrefix>>) -> Option<Response> {
+    let prefix = prefix.map_or("", |prefix| prefix.as_str());
+    let path = clean_path(uri.path())?;
+    let location = match uri.query() {
         Some(query) => format!("{prefix}{path}?{query}"),
         None => format!("{prefix}{path}"),
-    });
-    match clean.map(HeaderValue::try_from) {
-        Some(Ok(location)) => (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response(),
-        _ => Rejection::NoSuchRoute.into_response(id),
-    }
+    };
+    let location = HeaderValue::try_from(location).ok()?;
+    Some((StatusCode::TEMPORARY_REDIRECT, [(LOCATION, location)]).into_response())
 }
 
 async fn method_not_allowed(Extension(id): Extension<RequestId>) -> Response {

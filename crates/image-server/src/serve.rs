@@ -17,9 +17,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Version;
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::{Service as _, service_fn};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -34,10 +34,10 @@ use served_body::ServedBody;
 use socket::Socket;
 use streams::Streams;
 
-pub(crate) use sendfile::Outbox;
+pub(crate) use sendfile::{Delivery, Outbox};
 
 pub use patience::Patience;
-pub use tls::{CipherSuites, InvalidTls, InvalidTlsVersion, NoUsableCipherSuite, Tls, TlsPolicy, TlsVersion};
+pub use tls::{CipherSuites, InvalidTls, InvalidTlsVersion, Tls, TlsPolicy, TlsVersion};
 
 /// How long to wait for what other connections give back, when the system has no more for a new one.
 const EXHAUSTED: Duration = Duration::from_secs(1);
@@ -156,12 +156,16 @@ impl Connection {
         let requests = Arc::clone(&activity);
         let service = service_fn(move |mut request: Request<Incoming>| {
             // HTTP/2 cuts bodies into frames.
-            if let Some(outbox) = outbox.clone().filter(|_| request.version() < Version::HTTP_2) {
-                request.extensions_mut().insert(outbox);
+            let outbox = outbox.clone().filter(|_| request.version() < Version::HTTP_2);
+            if let Some(outbox) = &outbox {
+                request.extensions_mut().insert(outbox.clone());
             }
             let serving = requests.begin(request.version());
             let response = router.call(request);
-            async move { Ok::<_, Infallible>(response.await?.map(|body: Body| ServedBody::new(body, serving))) }
+            async move {
+                let response: Response<Body> = response.await?;
+                Ok::<_, Infallible>(response.map(|body| ServedBody::new(body, serving, outbox)))
+            }
         });
         let http = protocols(self.patience);
         let connection = self.watcher.watch(http.serve_connection(TokioIo::new(stream), service));

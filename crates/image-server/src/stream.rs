@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use image_store::{ImageKey, Lease};
 use live_iso::{Extent, Plan, Segment};
 
-use crate::serve::Outbox;
+use crate::serve::{Delivery, Outbox};
 
 /// How much is read at once. Measured, larger pieces are no faster, and each download holds two.
 const PIECE: u64 = 256 * 1024;
@@ -40,9 +41,12 @@ pub(crate) struct PlanBody {
     ahead: Option<Piece>,
     remaining: u64,
     outbox: Option<Outbox>,
+    delivery: Arc<Delivery>,
 }
 
 enum Piece {
+    /// Not to be read here: the outbox sends it.
+    InMemory(Outbox, Extent),
     Reading(Pin<Box<dyn Future<Output = Result<Bytes, ReadError>> + Send>>),
     Here(Result<Bytes, ReadError>),
 }
@@ -51,7 +55,8 @@ impl PlanBody {
     /// With the outbox of an HTTP/1 connection, what the system has in memory is not read here, but sent from there.
     pub(crate) fn new(lease: Lease, plan: Plan, outbox: Option<Outbox>) -> Self {
         let remaining = plan.len();
-        Self { lease, segments: plan.into_segments().collect(), ahead: None, remaining, outbox }
+        let (segments, delivery) = (plan.into_segments().collect(), Arc::default());
+        Self { lease, segments, ahead: None, remaining, outbox, delivery }
     }
 
     /// How many bytes are still to come.
@@ -78,13 +83,13 @@ impl PlanBody {
         }
         Some(piece)
     }
-}
 
-impl PlanBody {
     fn cut_base(&self, extent: Extent) -> (Piece, Segment) {
-        let (piece, rest) = extent.split_at(Outbox::LEN_MAX);
-        if let Some(placeholder) = self.outbox.as_ref().and_then(|outbox| outbox.put(&self.lease, piece)) {
-            return (Piece::Here(Ok(placeholder)), Segment::Base(rest));
+        if let Some(outbox) = &self.outbox {
+            let (piece, rest) = extent.split_at(Outbox::LEN_MAX);
+            if Outbox::takes(&self.lease, piece) {
+                return (Piece::InMemory(outbox.clone(), piece), Segment::Base(rest));
+            }
         }
         let (piece, rest) = extent.split_at(PIECE);
         (Piece::Reading(Box::pin(read(self.lease.clone(), piece))), Segment::Base(rest))
@@ -110,7 +115,7 @@ impl Piece {
                 Poll::Ready(bytes) => Self::Here(bytes),
                 Poll::Pending => Self::Reading(read),
             },
-            here @ Self::Here(_) => here,
+            other => other,
         }
     }
 }
@@ -123,10 +128,22 @@ impl Body for PlanBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
+        if let Some((extent, source)) = self.delivery.take_failure() {
+            self.segments.clear();
+            self.ahead = None;
+            let key = self.lease.key().clone();
+            return Poll::Ready(Some(Err(ReadError { what: "the image", key, extent, source })));
+        }
         let Some(piece) = self.ahead.take().or_else(|| self.next_piece()) else {
             return Poll::Ready(None);
         };
-        match piece.advance(context) {
+        let piece = match piece {
+            Piece::InMemory(outbox, extent) => {
+                Piece::Here(Ok(outbox.put(&self.lease, extent, &self.delivery)))
+            }
+            other => other.advance(context),
+        };
+        match piece {
             Piece::Here(Ok(bytes)) => {
                 self.remaining -= bytes.len() as u64;
                 self.ahead = self.next_piece().map(|piece| piece.advance(context));
@@ -136,15 +153,15 @@ impl Body for PlanBody {
                 self.segments.clear();
                 Poll::Ready(Some(Err(error)))
             }
-            reading @ Piece::Reading(_) => {
-                self.ahead = Some(reading);
+            other => {
+                self.ahead = Some(other);
                 Poll::Pending
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.remaining == 0
+        self.remaining == 0 && self.delivery.is_complete()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
@@ -156,6 +157,8 @@ struct State {
 struct Entry {
     report: ImageReport,
     attempted: bool,
+    /// Whether somebody asked for it when it was not ready. Set while many read.
+    requested: AtomicBool,
 }
 
 impl Catalog {
@@ -172,8 +175,13 @@ impl Catalog {
     /// Replaces an entry whose architectures were unknown by one for each of them, at one instant.
     pub fn replace(&self, id: EntryId, desired: impl IntoIterator<Item = DesiredImage>) -> Vec<EntryId> {
         let mut state = self.write();
-        state.entries.remove(&id);
-        desired.into_iter().map(|desired| state.add(desired)).collect()
+        let replaced = state.entries.remove(&id);
+        let is_requested = replaced.is_some_and(|entry| entry.requested.into_inner());
+        let ids: Vec<_> = desired.into_iter().map(|desired| state.add(desired)).collect();
+        for entry in ids.iter().filter_map(|id| state.entries.get(id)).filter(|_| is_requested) {
+            entry.requested.store(true, Ordering::Relaxed);
+        }
+        ids
     }
 
     /// Notes which build an entry that is not ready will be.
@@ -215,6 +223,11 @@ impl Catalog {
         self.read().entries.get(&id)?.report.lease().cloned()
     }
 
+    /// Whether somebody has looked for the image of this entry when it was not ready.
+    pub fn is_requested(&self, id: EntryId) -> bool {
+        self.read().entries.get(&id).is_some_and(|entry| entry.requested.load(Ordering::Relaxed))
+    }
+
     /// Says which images are served though nobody wants them any more, in place of those before.
     pub fn set_retired(&self, retired: Vec<Found>) {
         let mut state = self.write();
@@ -239,7 +252,7 @@ impl Catalog {
             return None;
         }
         let mut wanted = BTreeMap::new();
-        for Entry { report, attempted } in state.entries.values() {
+        for Entry { report, attempted, .. } in state.entries.values() {
             if matches!(report.state, ImageState::Unsupported { .. }) {
                 continue;
             }
@@ -280,6 +293,8 @@ impl Catalog {
     /// Of several images with an OpenShift version those from `OS_IMAGES` go before those from releases; the first that
     /// was added among them, the newest release among the others, but one that is ready before one that is not. So an
     /// alias moves to a new build only when that can be served.
+    ///
+    /// An image that is not ready is remembered as asked for ([`Catalog::is_requested`]), so that it is brought in first.
     pub fn find(&self, version: &str, arch: Arch, kind: ImageKind) -> Lookup {
         let state = self.read();
         let candidates = || {
@@ -326,7 +341,7 @@ impl State {
         let id = EntryId(self.next_id);
         self.next_id += 1;
         let report = ImageReport { desired, os_build: None, state: ImageState::Waiting };
-        self.entries.insert(id, Entry { report, attempted: false });
+        self.entries.insert(id, Entry { report, attempted: false, requested: AtomicBool::new(false) });
         id
     }
 
@@ -343,8 +358,21 @@ impl State {
         }
     }
 
+    /// Remembers that the image was asked for, at every entry that wants the same one.
+    fn note_request(&self, report: &ImageReport) {
+        let key = report.key();
+        let is_same =
+            |other: &ImageReport| std::ptr::eq(other, report) || (key.is_some() && other.key() == key);
+        for entry in self.entries.values().filter(|entry| is_same(&entry.report)) {
+            entry.requested.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn lookup(&self, report: &ImageReport) -> Lookup {
-        let Some(lease) = report.lease() else { return Lookup::NotReady(report.clone()) };
+        let Some(lease) = report.lease() else {
+            self.note_request(report);
+            return Lookup::NotReady(report.clone());
+        };
         let sharing = self.entries.values().map(|entry| &entry.report).filter(|other| {
             other.os_build.as_ref() == Some(&lease.key().os_build)
                 && other.desired.arch == Some(lease.key().arch)

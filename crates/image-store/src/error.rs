@@ -1,3 +1,5 @@
+//! Why the store could not do what it was asked, and whether trying again can help.
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -77,13 +79,11 @@ pub enum Error {
         new: Sha256,
     },
 
-    /// A file that this program did not write has the image's name.
-    #[error("{} holds something else than the image; it was not written by this service and is left alone: move it away", path.display())]
+    /// Somebody has given another file the image's name in this moment.
+    #[error("{} is there, and was not a moment ago", path.display())]
     Occupied {
         /// The file.
         path: PathBuf,
-        /// Why it cannot be the image, where that is more than a wrong digest.
-        source: Option<live_iso::Error>,
     },
 
     /// `nmstatectl` cannot be taken out of the image.
@@ -104,7 +104,7 @@ impl Error {
     /// Whether trying again later can succeed without anybody changing the source of the image.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Io { .. } | Self::NoSpace { .. } | Self::OverLimit { .. } => true,
+            Self::Io { .. } | Self::NoSpace { .. } | Self::OverLimit { .. } | Self::Occupied { .. } => true,
             Self::Nmstate { source, .. } => source.is_read_failure(),
             _ => false,
         }

@@ -16,7 +16,7 @@ use crate::index::{ImageRecord, Stamp};
 use crate::key::ImageKey;
 use crate::proof::{Expected, Proof};
 use crate::staging;
-use crate::store::Inner;
+use crate::store::{IndexLock, Inner};
 
 /// A file that may be an image.
 struct Candidate {
@@ -33,6 +33,8 @@ enum Verdict {
     Image(Lease),
     /// It was written by this service, and is to be replaced.
     Replace,
+    /// Somebody has put another file in its place meanwhile.
+    Changed,
     /// It is another image, or none.
     Another {
         sha256: Option<Sha256>,
@@ -41,38 +43,45 @@ enum Verdict {
 }
 
 impl Inner {
-    pub(crate) fn find(&self, key: &ImageKey, expected: Expected) -> Result<Option<Lease>, Error> {
+    /// `lock` is what the caller has locked the index with; without one it is locked for changes only.
+    pub(crate) fn find(
+        &self,
+        key: &ImageKey,
+        expected: Expected,
+        lock: Option<&IndexLock>,
+    ) -> Result<Option<Lease>, Error> {
         let record = ImageRecord::read(self, key)?;
         if let Some(candidate) = self.candidate(key.file_name(), record.as_ref())? {
-            return match self.judge(&candidate, key, expected)? {
-                Verdict::Image(lease) => Ok(Some(lease)),
-                Verdict::Replace => Ok(None),
+            match self.judge(&candidate, key, expected, lock)? {
+                Verdict::Image(lease) => return Ok(Some(lease)),
+                Verdict::Replace => return Ok(None),
+                Verdict::Changed => return self.find(key, expected, lock),
                 Verdict::Another { sha256, source } => match (candidate.record, expected.sha256()) {
                     (Some(record), Some(new))
                         if sha256 == Some(record.sha256)
                             && (record.is_published || record.proof == Proof::Digest) =>
                     {
-                        Err(Error::Conflict { key: key.clone(), published: record.sha256, new })
+                        return Err(Error::Conflict { key: key.clone(), published: record.sha256, new });
                     }
-                    _ => Err(Error::Occupied { path: candidate.path, source }),
+                    _ => tracing::warn!(
+                        path = %candidate.path.display(), image.key = %key, reason = reason(source),
+                        "the file has the image's name but is not the image; it is moved aside when the image is there"
+                    ),
                 },
-            };
+            }
         }
         for path in self.list(&self.data_dir)? {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if !key.is_named_by(name) {
+            if !key.is_named_by(name) || name == key.file_name() {
                 continue;
             }
             let Some(candidate) = self.candidate(name.to_owned(), record.as_ref())? else { continue };
-            match self.judge(&candidate, key, expected)? {
+            match self.judge(&candidate, key, expected, lock)? {
                 Verdict::Image(lease) => return Ok(Some(lease)),
                 Verdict::Replace => {}
+                Verdict::Changed => return self.find(key, expected, lock),
                 Verdict::Another { source, .. } => {
-                    let reason = source.map_or_else(
-                        || "its SHA-256 is another one".to_owned(),
-                        |error| WithCauses(&error).to_string(),
-                    );
-                    tracing::warn!(path = %path.display(), image.key = %key, reason, "the file has the image's name but is not the image; it is left alone");
+                    tracing::warn!(path = %path.display(), image.key = %key, reason = reason(source), "the file has the image's name but is not the image; it is left alone");
                 }
             }
         }
@@ -123,8 +132,14 @@ impl Inner {
         Ok(Some(Candidate { file_name, path, file, metadata, record }))
     }
 
-    fn judge(&self, candidate: &Candidate, key: &ImageKey, expected: Expected) -> Result<Verdict, Error> {
-        let Candidate { file_name, path, file, metadata, record } = candidate;
+    fn judge(
+        &self,
+        candidate: &Candidate,
+        key: &ImageKey,
+        expected: Expected,
+        lock: Option<&IndexLock>,
+    ) -> Result<Verdict, Error> {
+        let Candidate { path, file, metadata, record, .. } = candidate;
         let is_of_ours = record.as_ref().is_some_and(|record| record.is_of_ours(metadata));
         // Cheaper than hashing what cannot be served anyway.
         if expected == Expected::Structure
@@ -150,17 +165,49 @@ impl Inner {
             return Ok(Verdict::Another { sha256: Some(actual), source: None });
         }
         let layout = Layout::read(file).map_err(Error::Layout)?;
-        let mut new = match proven {
-            Some(record) => record.clone(),
-            None => ImageRecord::adopted(key.clone(), file_name, actual, expected.proof(), metadata),
+        let Some(new) = self.note(candidate, key, actual, expected, lock)? else {
+            return Ok(Verdict::Changed);
         };
-        new.proof = new.proof.max(expected.proof());
-        new.restamp(metadata);
-        if record.as_ref() != Some(&new) {
-            new.write(self)?;
-        }
         let file = file.try_clone().map_err(Error::io("open", path))?;
         Ok(Verdict::Image(self.lease(&new, layout, file, metadata)))
+    }
+
+    /// Records what a file was found to be, beside what is known of it. `None` if it no longer has its name.
+    ///
+    /// Hashing takes minutes, in which others may have changed the record or the file: what counts is what is there while
+    /// the index is locked.
+    fn note(
+        &self,
+        candidate: &Candidate,
+        key: &ImageKey,
+        actual: Sha256,
+        expected: Expected,
+        lock: Option<&IndexLock>,
+    ) -> Result<Option<ImageRecord>, Error> {
+        let Candidate { file_name, path, metadata, record, .. } = candidate;
+        let updated = |record: Option<&ImageRecord>| {
+            let mut new = match record.filter(|record| record.sha256 == actual) {
+                Some(record) => record.clone(),
+                None => ImageRecord::adopted(key.clone(), file_name, actual, expected.proof(), metadata),
+            };
+            new.proof = new.proof.max(expected.proof());
+            new.restamp(metadata);
+            new
+        };
+        let new = updated(record.as_ref());
+        if record.as_ref() == Some(&new) {
+            return Ok(Some(new));
+        }
+        let _lock = if lock.is_none() { Some(self.lock_index()?) } else { None };
+        if !path.metadata().is_ok_and(|now| Stamp::of(&now) == Stamp::of(metadata)) {
+            return Ok(None);
+        }
+        let current = ImageRecord::read(self, key)?;
+        let new = updated(current.as_ref().filter(|record| record.file_name() == *file_name));
+        if current.as_ref() != Some(&new) {
+            new.write(self)?;
+        }
+        Ok(Some(new))
     }
 
     /// The SHA-256 of a file: the recorded one, if it was not touched since.
@@ -171,6 +218,11 @@ impl Inner {
             _ => self.hashed.digest_of(path, file, metadata).map_err(Error::io("read", path)),
         }
     }
+}
+
+/// Why a file is not the image.
+fn reason(source: Option<live_iso::Error>) -> String {
+    source.map_or_else(|| "its SHA-256 is another one".to_owned(), |error| WithCauses(&error).to_string())
 }
 
 /// What files without a record were hashed to, so that one that turned out to be another image is not read again with
@@ -190,5 +242,79 @@ impl Hashed {
         let sha256 = Sha256::new(staging::hash(file)?.finalize());
         known().insert(path.to_owned(), (stamp, sha256));
         Ok(sha256)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use coreos_names::{Arch, ImageKind};
+    use test_support::fixtures::live_iso;
+
+    use super::*;
+    use crate::{ImageStore, Limits};
+
+    fn site() -> (tempfile::TempDir, ImageStore, ImageKey, Vec<u8>) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = ImageStore::open(directory.path(), Limits::default()).unwrap();
+        let os_build = "418.94.1-0".parse().unwrap();
+        let key = ImageKey { os_build, arch: Arch::X86_64, kind: ImageKind::Full };
+        (directory, store, key, fs::read(live_iso(Arch::X86_64)).unwrap())
+    }
+
+    fn publish(store: &ImageStore, key: &ImageKey, iso: &[u8]) -> Lease {
+        let mut staging = store.stage().unwrap();
+        staging.write_all(iso).unwrap();
+        staging.seal(Expected::Structure).unwrap().publish(key.clone()).unwrap()
+    }
+
+    #[test]
+    fn what_others_have_recorded_meanwhile_is_kept() {
+        let (_directory, store, key, iso) = site();
+        let sha256 = publish(&store, &key, &iso).sha256();
+        let inner = &store.0;
+        let record = ImageRecord::read(inner, &key).unwrap();
+        let stale = inner.candidate(key.file_name(), record.as_ref()).unwrap().unwrap();
+        let mut changed = record.unwrap();
+        changed.openshift_version = Some("4.18".parse().unwrap());
+        changed.write(inner).unwrap();
+
+        let expected = Expected::Release(sha256);
+        let noted = inner.note(&stale, &key, sha256, expected, None).unwrap().unwrap();
+        assert_eq!((noted.proof, noted.is_published), (Proof::Digest, true));
+        assert_eq!(noted.openshift_version, changed.openshift_version);
+        assert_eq!(ImageRecord::read(inner, &key).unwrap(), Some(noted.clone()));
+
+        // And nothing is said of a file that has lost its name.
+        let path = inner.image_path(&key);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"another").unwrap();
+        let mut other = iso;
+        *other.last_mut().unwrap() ^= 1;
+        let of_other = Sha256::new(sha2::Sha256::digest(&other));
+        assert!(inner.note(&stale, &key, of_other, Expected::Structure, None).unwrap().is_none());
+        assert_eq!(ImageRecord::read(inner, &key).unwrap(), Some(noted));
+    }
+
+    #[test]
+    fn a_file_of_ours_stays_ours_if_the_process_ends_while_it_is_replaced() {
+        let (directory, store, key, iso) = site();
+        publish(&store, &key, &iso);
+        let (inner, path) = (&store.0, store.0.image_path(&key));
+        let old = path.metadata().unwrap();
+        // The record was written, and the new file never got its name.
+        let new = directory.path().join("new");
+        fs::write(&new, b"another").unwrap();
+        let digest = Sha256::new(sha2::Sha256::digest(b"another"));
+        let proof = Proof::AdminSha256;
+        let record = ImageRecord::published(key.clone(), digest, proof, &new.metadata().unwrap());
+        record.replacing(&old).write(inner).unwrap();
+        assert!(inner.is_ours(&key, &path).unwrap());
+        assert!(store.find(&key, Expected::Admin(digest)).unwrap().is_none());
+        publish(&store, &key, &iso);
+        fs::remove_file(new).unwrap();
+        assert_eq!(inner.list(directory.path()).unwrap(), [path], "nothing is moved aside");
     }
 }

@@ -11,7 +11,7 @@ use live_iso::{Extent, Layout};
 
 use crate::index::ImageRecord;
 use crate::key::ImageKey;
-use crate::nmstate::NmstateArchive;
+use crate::nmstate::{NmstateArchive, NmstateTrouble};
 use crate::proof::Proof;
 use crate::store::Inner;
 
@@ -26,6 +26,7 @@ pub struct Image {
     /// Tells files apart.
     device_and_inode: (u64, u64),
     nmstate: OnceLock<NmstateArchive>,
+    nmstate_trouble: Mutex<Option<NmstateTrouble>>,
 }
 
 /// The right to read an image. While one exists the image stays readable, even after it was removed from the directory.
@@ -64,7 +65,8 @@ impl Inner {
         let ImageRecord { key, sha256, proof, .. } = record.clone();
         let device_and_inode = (metadata.dev(), metadata.ino());
         let nmstate = OnceLock::new();
-        let image = Image { key, sha256, proof, layout, file, device_and_inode, nmstate };
+        let nmstate_trouble = Mutex::default();
+        let image = Image { key, sha256, proof, layout, file, device_and_inode, nmstate, nmstate_trouble };
         let mut leased = self.leased.0.lock().unwrap_or_else(PoisonError::into_inner);
         leased.retain(|image| image.strong_count() > 0);
         let mut same = leased.iter().filter_map(Weak::upgrade).filter(|other| other.is_same(&image));
@@ -123,6 +125,18 @@ impl Lease {
     pub(crate) fn set_nmstate(&self, archive: NmstateArchive) {
         // Whoever was first made the same bytes.
         self.0.nmstate.get_or_init(|| archive);
+    }
+
+    /// Why there is no archive with `nmstatectl` though it was asked for. `None` if there is one, or nobody asked.
+    pub fn nmstate_trouble(&self) -> Option<NmstateTrouble> {
+        if self.nmstate().is_some() {
+            return None;
+        }
+        self.0.nmstate_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_nmstate_trouble(&self, trouble: NmstateTrouble) {
+        *self.0.nmstate_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
     }
 
     pub(crate) fn file(&self) -> &File {

@@ -26,7 +26,7 @@ pub(crate) struct ImageRecord {
     pub(crate) key: ImageKey,
     pub(crate) sha256: Sha256,
     pub(crate) proof: Proof,
-    /// Whether this service wrote the file. Any other is served, but never replaced or removed.
+    /// Whether this service wrote the file. Any other is served, but never replaced.
     #[serde(default)]
     pub(crate) is_published: bool,
     /// The file's name, where it is not the key's.
@@ -39,6 +39,9 @@ pub(crate) struct ImageRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unwanted: Option<Unwanted>,
     stamp: Stamp,
+    /// The file of ours that this one takes the place of. Present only until it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaces: Option<Stamp>,
 }
 
 /// For how long nobody has wanted an image.
@@ -75,7 +78,14 @@ impl ImageRecord {
     pub(crate) fn published(key: ImageKey, sha256: Sha256, proof: Proof, metadata: &Metadata) -> Self {
         let stamp = Stamp::of(metadata);
         let (file_name, openshift_version, unwanted) = (None, None, None);
-        Self { key, sha256, proof, is_published: true, file_name, openshift_version, unwanted, stamp }
+        let (is_published, replaces) = (true, None);
+        Self { key, sha256, proof, is_published, file_name, openshift_version, unwanted, stamp, replaces }
+    }
+
+    /// The same while another file of ours still has the name. If the process ends before the file got it, the other is
+    /// known as ours all the same, and as one that is not what was proven.
+    pub(crate) fn replacing(&self, other: &Metadata) -> Self {
+        Self { replaces: Some(Stamp::of(other)), ..self.clone() }
     }
 
     /// Of the file of this name that was there before.
@@ -108,12 +118,20 @@ impl ImageRecord {
 
     /// Whether it is the file that this service wrote, be it damaged. One that somebody put in its place is not.
     pub(crate) fn is_of_ours(&self, metadata: &Metadata) -> bool {
-        self.is_published && (self.stamp.inode == metadata.ino() || self.describes(metadata))
+        let is_replaced = self.replaces.is_some_and(|stamp| stamp.inode == metadata.ino());
+        self.is_published && (self.stamp.inode == metadata.ino() || self.describes(metadata) || is_replaced)
+    }
+
+    /// Whether the file may go when nobody wants it: this service wrote it, or took it over for an entry of the
+    /// configuration, which [`crate::ImageStore::retire`] has noted.
+    pub(crate) fn may_be_removed(&self) -> bool {
+        self.is_published || self.openshift_version.is_some()
     }
 
     /// The same bytes, looked at again.
     pub(crate) fn restamp(&mut self, metadata: &Metadata) {
         self.stamp = Stamp::of(metadata);
+        self.replaces = None;
     }
 
     pub(crate) fn read(store: &Inner, key: &ImageKey) -> Result<Option<Self>, Error> {

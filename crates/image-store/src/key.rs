@@ -1,3 +1,5 @@
+//! What an image is called, by us and by the predecessor.
+
 use std::fmt;
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, OsBuild};

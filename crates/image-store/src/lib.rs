@@ -19,11 +19,14 @@
 //! ```
 //!
 //! Files are written beside their final place, synced and renamed, so a reader sees all of one or nothing. What is not
-//! drawn here is not ours and is never touched.
+//! drawn here is not ours and is never touched, with one exception: a file that has the name of an image but is not that
+//! image (it is damaged, or another one) would be in its way forever. When the image is there the file is renamed to
+//! `<name>.unusable-<seconds since 1970>`, and a warning says so. It is for the admin to look at and to remove.
 //!
 //! # What was there before
 //!
-//! An ISO that the predecessor left is served where it lies, and never renamed, replaced or removed. It is known by its
+//! An ISO that the predecessor left is served where it lies. Once an entry of the configuration has wanted it, it is retired and removed as ours are: after an upgrade
+//! the old builds would fill the volume. What no entry has ever wanted stays. It is known by its
 //! name: `rhcos-full-iso-<RHCOS version>-<arch>.iso`, or the older `rhcos-full-iso-<OpenShift version>-<RHCOS
 //! version>-<arch>.iso` with any OpenShift version, because the RHCOS version alone says which image it is; `arch` may be
 //! `aarch64` too. Its layout is checked and it is hashed once; the index remembers. The predecessor's other files (minimal
@@ -35,7 +38,8 @@
 //! |---|---|---|---|
 //! | an image we published, proven by a release | conflict | conflict | served |
 //! | one we published, proven otherwise | conflict | replaced at one instant; old leases live on | served |
-//! | one that was there before, under the key's name | occupied | occupied | served |
+//! | one that was there before, under the key's name | moved aside | moved aside | served |
+//! | the same, proven by a release | conflict | conflict | served |
 //! | one that was there before, under an older name | passed over | passed over | served |
 //!
 //! An image that turns out to have the digest that a stronger source states gets the stronger proof.
@@ -62,7 +66,7 @@ pub use error::Error;
 pub use image::{Image, Lease};
 pub use index::{ResolvedImage, ResolvedRelease};
 pub use key::ImageKey;
-pub use nmstate::NmstateArchive;
+pub use nmstate::{NmstateArchive, NmstateTrouble};
 pub use proof::{Expected, Proof};
 pub use retire::Wanted;
 pub use space::Limits;

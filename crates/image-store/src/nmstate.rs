@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coreos_names::Sha256;
+use coreos_names::{Sha256, WithCauses};
 use live_iso::NMSTATE_ARCHIVE_VERSION;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
@@ -34,6 +34,49 @@ pub struct NmstateArchive {
     pub(crate) file: File,
     len: u64,
     sha256: Sha256,
+}
+
+/// Why an image that should have an archive has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NmstateTrouble {
+    /// It is being made.
+    Preparing,
+    /// It could not be made, but may be later.
+    Failed {
+        /// Why, with all causes; holds no secret.
+        reason: String,
+    },
+    /// It cannot be made of this image.
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl NmstateTrouble {
+    /// The trouble's name, as shown in `/health`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::Failed { .. } => "failed",
+            Self::Unavailable { .. } => "unavailable",
+        }
+    }
+
+    /// Why, if there is more to say than the name does.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Preparing => None,
+            Self::Failed { reason } | Self::Unavailable { reason } => Some(reason),
+        }
+    }
+}
+
+impl From<&Error> for NmstateTrouble {
+    fn from(error: &Error) -> Self {
+        let reason = WithCauses(error).to_string();
+        if error.is_retryable() { Self::Failed { reason } } else { Self::Unavailable { reason } }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,8 +120,16 @@ impl ImageStore {
     /// Sees to it that the image has its nmstate archive ([`Lease::nmstate`]), for everybody who has leased it.
     ///
     /// The first time, `nmstatectl` is taken out of the image's root file system, which takes about a second; later, and
-    /// after a restart, the archive is there. Fails with [`Error::Nmstate`] for images that have none.
+    /// after a restart, the archive is there. Fails with [`Error::Nmstate`] for images that have none. What is in the way
+    /// is told by [`Lease::nmstate_trouble`].
     pub fn prepare_nmstate(&self, lease: &Lease) -> Result<(), Error> {
+        if lease.nmstate_trouble().is_none() {
+            lease.set_nmstate_trouble(NmstateTrouble::Preparing);
+        }
+        self.try_nmstate(lease).inspect_err(|error| lease.set_nmstate_trouble(error.into()))
+    }
+
+    fn try_nmstate(&self, lease: &Lease) -> Result<(), Error> {
         if !self.0.attach_nmstate(lease)? {
             let path = self.0.nmstate_path(lease.sha256());
             lease.set_nmstate(self.0.make_nmstate(lease, &path)?);

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::index;
 use crate::staging_file::{self, StagingFile};
-use crate::store::Inner;
+use crate::store::{self, Inner};
 
 /// So many bytes at most are lost with a crash. Each time they are synced, the download pauses.
 const SYNC_STEP: u64 = 64 << 20;
@@ -125,7 +125,7 @@ pub(crate) fn remove_abandoned(store: &Inner) -> Result<(), Error> {
             if !bytes.exists() {
                 staging_file::remove(&path)?;
             }
-        } else if !is_part(&path) || !path.with_extension(JOURNAL).exists() {
+        } else if store::is_numbered(&path) || (is_part(&path) && !path.with_extension(JOURNAL).exists()) {
             staging_file::remove_if_abandoned(&path)?;
         }
     }

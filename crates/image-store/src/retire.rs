@@ -73,7 +73,8 @@ impl ImageStore {
     /// Removes what nobody has wanted for `after`, as [`ImageStore::retire`] has counted it, and which nobody in this
     /// process has leased; so what is retired is first taken out of the catalog. Returns the images that were removed.
     ///
-    /// With the images goes what was made of them. Of an image that we did not write only the record goes. Downloads
+    /// With the images goes what was made of them. Of an image that we did not write and that no
+    /// configuration has wanted since it was found only the record goes. Downloads
     /// that nobody is at and nobody wants are removed at once, records of releases with their last image.
     pub fn collect(&self, wanted: &Wanted, after: Duration) -> Result<Vec<ImageKey>, Error> {
         let _lock = self.0.lock_index()?;
@@ -109,13 +110,16 @@ impl Inner {
     /// Removes an image of ours, and in any case its record. Returns whether there was one to remove.
     fn remove(&self, record: &ImageRecord) -> Result<bool, Error> {
         let path = record.path(self);
-        // The bytes, not only the name, must be those that we wrote.
-        let is_ours = record.is_published && self.has_recorded_bytes(record)?;
+        // The bytes, not only the name, must be those that we wrote or took over.
+        let is_ours = record.may_be_removed() && self.has_recorded_bytes(record)?;
         if is_ours {
+            if !record.is_published {
+                tracing::info!(path = %path.display(), "removing an image that was here before; it was wanted for a time, and nobody wants it any more");
+            }
             staging_file::remove(&path)?;
             staging_file::sync_directory(&self.data_dir)?;
         } else if path.exists() {
-            tracing::info!(path = %path.display(), "nobody wants the image any more; it was not written by this service and stays");
+            tracing::info!(path = %path.display(), "nobody wants the image; it was neither written nor ever wanted by this service and stays");
         }
         // After the file: without its record it would never be known as ours again.
         record.remove(self)?;

@@ -14,7 +14,7 @@ use crate::key::ImageKey;
 use crate::part::Part;
 use crate::proof::Expected;
 use crate::space::Promise;
-use crate::staging_file::StagingFile;
+use crate::staging_file::{self, StagingFile};
 use crate::store::Inner;
 
 /// Space is asked for in steps of so many bytes where nobody knows how many will come.
@@ -174,7 +174,8 @@ impl Sealed {
     ///
     /// If an image that is as expected was published meanwhile, that one is taken. A file of that name is replaced only
     /// if this service wrote it, and it is damaged or [`Expected::Admin`] names another one; who has leased the old image
-    /// keeps it. Any other file is an error ([`Error::Conflict`], [`Error::Occupied`]), because somebody may rely on it.
+    /// keeps it. Another image that a release has proven is an error, [`Error::Conflict`]. Any other file is renamed to
+    /// `<name>.unusable-<seconds since 1970>` and never touched again.
     pub fn publish(mut self, key: ImageKey) -> Result<Lease, Error> {
         let published = self.rename(key);
         // What the system refused can succeed the next time, with the same bytes.
@@ -187,21 +188,25 @@ impl Sealed {
     fn rename(&mut self, key: ImageKey) -> Result<Lease, Error> {
         let store = Arc::clone(&self.staging.store);
         let path = store.image_path(&key);
-        let _lock = store.lock_index()?;
-        if let Some(published) = store.find(&key, self.expected)? {
+        let lock = store.lock_index()?;
+        if let Some(published) = store.find(&key, self.expected, Some(&lock))? {
             return Ok(published);
         }
         let file = &mut self.staging.file;
         let metadata = file.file().metadata().map_err(Error::io("read", file.path()))?;
         let record = ImageRecord::published(key, self.sha256, self.expected.proof(), &metadata);
         let file = if store.is_ours(&record.key, &path)? {
+            // In this order the file that has the name is known as ours at every moment.
+            let replaced = path.metadata().map_err(Error::io("read", &path))?;
+            record.replacing(&replaced).write(&store)?;
             let file = file.rename(&path)?;
             record.write(&store)?;
             file
         } else {
+            staging_file::move_aside(&path)?;
             // A file without a record would never be known as ours again, but a record without a file does no harm.
             record.write(&store)?;
-            file.rename_to_new(&path)?.ok_or(Error::Occupied { path, source: None })?
+            file.rename_to_new(&path)?.ok_or(Error::Occupied { path })?
         };
         Ok(store.lease(&record, self.layout.clone(), file, &metadata))
     }

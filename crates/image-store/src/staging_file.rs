@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -150,6 +151,31 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Renames a file, if it is there, to a name that nothing has. So it loses nothing but its name.
+pub(crate) fn move_aside(path: &Path) -> Result<(), Error> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    for seconds in now.. {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".unusable-{seconds}"));
+        let aside = PathBuf::from(name);
+        let renamed = match renameat_with(CWD, path, CWD, &aside, RenameFlags::NOREPLACE) {
+            // Some network file systems cannot promise it.
+            Err(Errno::INVAL) if !aside.exists() => std::fs::rename(path, &aside),
+            Err(Errno::EXIST | Errno::INVAL) => continue,
+            renamed => renamed.map_err(io::Error::from),
+        };
+        return match renamed {
+            Ok(()) => {
+                tracing::warn!(path = %path.display(), aside = %aside.display(), "moved a file aside that is not the image of its name");
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::io("rename", path)(error)),
+        };
+    }
+    Ok(())
 }
 
 /// Makes durable which files a directory has.

@@ -35,9 +35,16 @@ pub(crate) struct Inner {
     pub(crate) leased: Leased,
 }
 
+/// The right to change files and records together. A second one would wait for the first, also in the same thread.
+#[derive(Debug)]
+pub(crate) struct IndexLock(#[expect(dead_code, reason = "closing the file gives the lock up")] File);
+
 impl ImageStore {
     /// Opens a data directory, makes ours inside it, and removes what an earlier process left that nobody can go on with.
+    ///
+    /// The data directory itself must be there: made here, it would hide that a volume was not mounted.
     pub fn open(data_dir: &Path, limits: Limits) -> Result<Self, Error> {
+        std::fs::read_dir(data_dir).map_err(Error::io("open", data_dir))?;
         let inner = Inner {
             data_dir: data_dir.to_owned(),
             limits,
@@ -59,10 +66,10 @@ impl ImageStore {
     /// before, as after an upgrade from the predecessor (see the crate's documentation).
     ///
     /// A file that was touched since it was proven is hashed; one of ours that is damaged counts as absent, and so does
-    /// one of ours where the admin now states another digest. Any other file under this name is an error:
-    /// [`Error::Conflict`] or [`Error::Occupied`].
+    /// one of ours where the admin now states another digest, and any other file that is not the image: publishing moves that
+    /// aside. Where a release has proven another one it is an error, [`Error::Conflict`].
     pub fn find(&self, key: &ImageKey, expected: Expected) -> Result<Option<Lease>, Error> {
-        self.0.find(key, expected)
+        self.0.find(key, expected, None)
     }
 
     /// The same, but only what the index knows and nobody has touched since: no file is read whole.
@@ -140,12 +147,12 @@ impl Inner {
 
     /// Held while a file and its record change together, so that a second process on the same volume never removes
     /// what the first has just published. Given up when the file is closed.
-    pub(crate) fn lock_index(&self) -> Result<File, Error> {
+    pub(crate) fn lock_index(&self) -> Result<IndexLock, Error> {
         let path = self.own_dir().join("lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(Error::io("create", &path))?;
         file.lock().map_err(Error::io("lock", &path))?;
-        Ok(file)
+        Ok(IndexLock(file))
     }
 
     pub(crate) fn staging_file(&self, extension: &str) -> Result<StagingFile, Error> {
@@ -158,4 +165,10 @@ impl Inner {
     fn stage(self: &Arc<Self>) -> Result<Staging, Error> {
         Ok(Staging::new(self.staging_file("iso")?, Arc::clone(self)))
     }
+}
+
+/// Whether a file in the staging directory has a name that [`Inner::staging_file`] gives, in this process or another.
+pub(crate) fn is_numbered(path: &Path) -> bool {
+    let name = path.file_stem().and_then(|name| name.to_str()).and_then(|name| name.split_once('-'));
+    name.is_some_and(|(instance, number)| Uuid::try_parse(instance).is_ok() && number.parse::<u64>().is_ok())
 }

@@ -281,6 +281,31 @@ fn every_state_has_one_of_the_names() {
 }
 
 #[test]
+fn an_image_that_somebody_waits_for_is_remembered() {
+    let directory = TempDir::new().unwrap();
+    let catalog = Catalog::default();
+    let ids = ["4.16", "4.17", "4.18"].map(|version| catalog.add(from_url(version)));
+    let requested = || ids.map(|id| catalog.is_requested(id));
+    for id in [ids[0], ids[1]] {
+        catalog.set_build(id, "418.94.1-0".parse().unwrap());
+    }
+    assert_eq!(found(&catalog, "4.19"), None);
+    assert_eq!(requested(), [false; 3]);
+    assert_eq!(found(&catalog, "4.17"), None);
+    assert_eq!(requested(), [true, true, false], "both want the same image");
+    catalog.set_state(ids[2], ImageState::Ready(lease(&directory, "419.96.1-0")));
+    assert!(found(&catalog, "4.18").is_some());
+    assert!(!catalog.is_requested(ids[2]), "it is there");
+
+    let unknown = catalog.add(wanted("4.20", "4.20.1", None));
+    assert_eq!(found(&catalog, "4.20.1"), None);
+    let [known] = catalog.replace(unknown, [wanted("4.20", "4.20.1", Some(Arch::X86_64))])[..] else {
+        panic!()
+    };
+    assert!(catalog.is_requested(known));
+}
+
+#[test]
 fn statistics_add_up() {
     let catalog = Catalog::default();
     let statistics = catalog.statistics();

@@ -1,3 +1,6 @@
+//! What is in the embed areas of an ISO now. It may differ from what was there when the [`Layout`] was read, so it is
+//! read anew.
+
 use crate::initramfs::{self, EmbeddedFile};
 use crate::read_at::Source;
 use crate::{Error, Layout, ReadAt};

@@ -1,3 +1,6 @@
+//! The two ways in which this crate fails: an ISO is not as it should be ([`Error`]), or a wish cannot be granted
+//! ([`PlanError`]). The former are for operators, the latter also for clients.
+
 use std::io;
 
 /// What is wrong with an ISO, or with reading it.

@@ -1,3 +1,6 @@
+//! Runs of bytes: what everything that is found in an ISO comes down to. Their arithmetic is checked, for offsets and
+//! lengths are foreign.
+
 /// A run of bytes in the ISO.
 ///
 /// Every extent that [`Layout`](crate::Layout) hands out lies within the ISO it was read from.

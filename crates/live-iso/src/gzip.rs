@@ -1,3 +1,5 @@
+//! One gzip encoder for all that is packed here, so that the same input makes the same bytes on every replica.
+
 use std::io::Write;
 
 use flate2::write::GzEncoder;

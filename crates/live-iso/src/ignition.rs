@@ -1,3 +1,5 @@
+//! An Ignition config as the archive that the live system's initramfs unpacks: `config.ign` in a cpio in gzip.
+
 use std::fmt;
 use std::io::Write as _;
 

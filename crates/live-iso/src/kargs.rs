@@ -1,3 +1,9 @@
+//! Kernel arguments to be added, written as they are given.
+//!
+//! Boot loaders read them in their own ways. GRUB takes a line for its script: unquoted, `{ } | & ; < >` end a word, and
+//! `$` begins a variable. isolinux and s390x take it for text. No spelling suits all, and the predecessor of this service
+//! leaves the choice to those who set the arguments, so this crate does, too.
+
 use std::fmt;
 
 use crate::PlanError;

@@ -2,7 +2,7 @@
 //!
 //! Where a description exists (`coreos/*.json`, before that headers in the system area) it is believed and must be true:
 //! a description that cannot be read, that names what does not exist, or that contradicts another one, is an error. Only
-//! its absence means an older ISO.
+//! its absence means an older ISO. `coreos/features.json` alone is not so: it describes nothing that is in the ISO.
 
 mod architecture;
 mod distribution;
@@ -145,11 +145,6 @@ impl Layout {
     /// Which CoreOS it is.
     pub fn distribution(&self) -> Distribution {
         self.distribution
-    }
-
-    /// Which CoreOS it is, as volume ids and file names spell it: `rhcos`.
-    pub fn os_name(&self) -> &'static str {
-        self.distribution.name()
     }
 
     /// Which state of the format the ISO is in.

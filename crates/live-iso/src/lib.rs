@@ -50,7 +50,7 @@ pub use layout::{
     KernelArgumentAreaSource, KernelArgumentAreas, Layout,
 };
 pub use minimal::{MinimalIso, RootfsUrl};
-pub use nmstate::{NMSTATE_ARCHIVE_VERSION, nmstate_archive, write_nmstate_archive};
+pub use nmstate::{NMSTATE_ARCHIVE_VERSION, nmstate_archive};
 pub use plan::{Plan, Segment};
 pub use ramdisk::Ramdisk;
 pub use read_at::ReadAt;

@@ -1,3 +1,5 @@
+//! The network configuration of hosts, an archive made elsewhere and not looked into.
+
 use std::fmt;
 
 use bytes::Bytes;

@@ -1,12 +1,14 @@
 //! Live ISOs as genisoimage and xorriso write them, judged by isoinfo and coreos-installer.
 
+mod judges;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use coreos_names::Arch;
+use judges::fixture;
 use live_iso::{
     Artifact, Customization, Distribution, Extent, Generation, IgnitionArchive, IgnitionAreaSource,
     KernelArgumentArea, KernelArgumentAreaSource, KernelArguments, Layout, Plan, ReadAt as _, Volume,
@@ -17,32 +19,8 @@ use serde_json::Value;
 const ARCHES: [&str; 3] = ["x86_64", "aarch64", "s390x"];
 const CONFIG: &[u8] = br#"{"ignition":{"version":"3.4.0"},"storage":{"files":[]}}"#;
 
-fn fixture(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/fixtures/{name}.iso"));
-    assert!(path.exists(), "{} does not exist: run `make fixtures`", path.display());
-    path
-}
-
-/// What a program writes to its standard output.
 fn output<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Vec<u8> {
-    let output = Command::new(program)
-        .args(arguments)
-        .env("PATH", path_with_tools())
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap_or_else(|error| panic!("{program} does not run: {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} failed: {errors}");
-    output.stdout
-}
-
-fn path_with_tools() -> std::ffi::OsString {
-    let home = |variable, below: &str| Some(PathBuf::from(std::env::var_os(variable)?).join(below));
-    let cache = home("XDG_CACHE_HOME", "").or_else(|| home("HOME", ".cache")).unwrap_or_default();
-    let mut path = cache.join("coreos-image-service/tools/bin").into_os_string();
-    path.push(":");
-    path.push(std::env::var_os("PATH").unwrap_or_default());
-    path
+    judges::run(Path::new("."), program, arguments)
 }
 
 fn coreos_installer(arguments: &[&str], iso: &Path) -> String {

@@ -1,11 +1,14 @@
 //! `nmstatectl` out of root file systems as real builders write them, and out of damaged ones.
 
-use std::ffi::OsStr;
+mod judges;
+
 use std::fs;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use judges::{fixture, run};
 use live_iso::{
     Layout, RootfsCompression, RootfsError, RootfsFileSystem, RootfsInfo, nmstatectl, rootfs_info,
 };
@@ -13,26 +16,6 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 const COMMIT: &str = "f16d05ec6b29248d2c61adb1e9263f78e4f7bace1b955014a2d17872cfe4064d";
-
-/// Where `mkfs.erofs` and the like are for users other than root.
-fn path_with_sbin() -> std::ffi::OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/sbin:/sbin");
-    path
-}
-
-fn run<S: AsRef<OsStr>>(directory: &Path, program: &str, arguments: &[S]) -> Vec<u8> {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(directory)
-        .env("PATH", path_with_sbin())
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap_or_else(|error| panic!("{program} does not run: {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} failed: {errors}");
-    output.stdout
-}
 
 /// An ISO without anything but a root file system.
 struct Iso {
@@ -259,8 +242,7 @@ fn erofs_of_fedora_is_read() {
 #[test]
 fn the_program_of_a_live_iso_is_what_unsquashfs_takes_out() {
     for arch in ["x86_64", "aarch64", "s390x"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/fixtures/{arch}.iso"));
-        assert!(path.exists(), "{} does not exist: run `make fixtures`", path.display());
+        let path = fixture(arch);
         let iso = fs::File::open(&path).unwrap();
         let layout = Layout::read(&iso).unwrap();
         assert_eq!(rootfs_info(&iso, &layout).unwrap().to_string(), "squashfs (zstd)", "{arch}");
@@ -275,6 +257,60 @@ fn the_program_of_a_live_iso_is_what_unsquashfs_takes_out() {
         let expected = run(work.path(), "sh", &["-c", &script]);
         assert!(expected.len() > 50_000, "{arch}");
         assert!(nmstatectl(&iso, &layout).unwrap() == expected, "{arch}");
+    }
+}
+
+/// A file system mounted by the kernel, until it is dropped.
+struct Mount(TempDir);
+
+impl Mount {
+    /// Mounts what lies in a file, or tells why it cannot be done here.
+    fn new(kind: &str, file: &Path, offset: usize) -> Result<Self, String> {
+        let point = tempfile::tempdir().unwrap();
+        let output = Command::new("mount")
+            .args(["-t", kind, "-o", &format!("loop,ro,offset={offset}")])
+            .args([file, point.path()])
+            .env("PATH", judges::path())
+            .output()
+            .map_err(|error| error.to_string())?;
+        let allowed = output.status.success();
+        allowed.then(|| Self(point)).ok_or_else(|| String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        run(Path::new("/"), "umount", &[self.0.path()]);
+    }
+}
+
+/// The kernel is what reads the file system in the end.
+#[test]
+fn the_program_is_what_the_kernel_reads_where_it_may_mount() {
+    let program = program(700_123);
+    let sysroot = Sysroot::with_nmstatectl(&program);
+    for (kind, image) in [
+        ("squashfs", sysroot.squashfs(&["-comp", "zstd"])),
+        ("squashfs", sysroot.squashfs(&["-comp", "xz", "-b", "8K"])),
+        ("erofs", sysroot.erofs(&["-zlz4hc", "-C65536"])),
+        ("erofs", sysroot.erofs(&[])),
+    ] {
+        let iso = Iso::around(&image);
+        let work = tempfile::tempdir().unwrap();
+        let path = work.path().join("iso");
+        fs::write(&path, &iso.bytes).unwrap();
+        match Mount::new(kind, &path, iso.image_start()) {
+            Ok(mount) => {
+                let file = format!("ostree/deploy/rhcos/deploy/{COMMIT}.0/usr/bin/nmstatectl");
+                let mounted = fs::read(mount.0.path().join(file)).unwrap();
+                assert!(mounted == program, "{kind}");
+                assert!(iso.nmstatectl().unwrap() == mounted, "{kind}");
+            }
+            // Not with eprintln!, which is heard only where a test fails.
+            Err(reason) => {
+                writeln!(io::stderr(), "skipped: no {kind} can be mounted here: {reason}").unwrap();
+            }
+        }
     }
 }
 
@@ -383,13 +419,13 @@ fn unknown_formats_are_told_from_broken_ones() {
 fn what_cannot_be_read_is_no_fault_of_the_image() {
     struct Failing(Vec<u8>);
     impl live_iso::ReadAt for Failing {
-        fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
             if offset % 4096 > 2048 {
-                return Err(std::io::ErrorKind::PermissionDenied.into());
+                return Err(io::ErrorKind::PermissionDenied.into());
             }
             self.0.read_exact_at(buf, offset)
         }
-        fn size(&self) -> std::io::Result<u64> {
+        fn size(&self) -> io::Result<u64> {
             self.0.size()
         }
     }

@@ -7,9 +7,11 @@ use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
 use image_store::{EntryId, Expected, ImageKey, ImageState, Lease};
 use release_payload::{LiveIso, Payload};
 
+use crate::blocking::blocking;
 use crate::origin;
 use crate::progress::Progress;
 use crate::provisioner::Provisioner;
+use crate::queue::{Place, Turn};
 
 /// Why an image could not be brought in.
 #[derive(Debug, thiserror::Error)]
@@ -75,18 +77,22 @@ impl Provisioner {
         payload: &Payload,
         arch: Arch,
         entry: EntryId,
+        place: &Arc<Place>,
     ) -> Result<Lease, Error> {
         self.catalog.set_state(entry, ImageState::Waiting);
         if !payload.arches().contains(&arch) {
             let available = payload.arches().to_vec();
             return Err(Error::NotForArch { pullspec: payload.pullspec().to_string(), arch, available });
         }
-        let fetch = self.in_turn(Box::pin(self.fetch(payload, arch, entry)));
+        let fetch = Box::pin(async {
+            let turn = self.begin_fetch(place).await;
+            self.end_fetch(self.fetch(payload, arch, entry).await, &turn)
+        });
         let Some(forecast) = payload.boot_image(arch) else { return fetch.await };
         let key = ImageKey { os_build: forecast.os_build.clone(), arch, kind: ImageKind::Full };
         self.catalog.set_build(entry, key.os_build.clone());
         let _only_once = self.lock_key(&key).await;
-        match self.find(&key, Expected::Release(forecast.sha256)).await? {
+        match self.find(&key, Expected::Release(forecast.sha256), place).await? {
             Some(lease) => Ok(lease),
             None => fetch.await,
         }
@@ -116,18 +122,18 @@ impl Provisioner {
         Ok(lease)
     }
 
-    /// Fetches an image when fewer than may are being fetched, and counts it.
-    pub(crate) async fn in_turn<T>(&self, fetch: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let _permit = self.downloads.acquire().await;
+    /// Waits until the image may be fetched, and counts that it is.
+    pub(crate) async fn begin_fetch(&self, place: &Arc<Place>) -> Turn {
+        let turn = self.downloads.turn(place).await;
+        self.catalog.statistics().count_fetch();
+        turn
+    }
+
+    /// Counts how long a fetch has taken, and whether it failed.
+    pub(crate) fn end_fetch<T>(&self, result: Result<T, Error>, turn: &Turn) -> Result<T, Error> {
         let statistics = self.catalog.statistics();
-        statistics.count_fetch();
-        let started = Instant::now();
-        let result = fetch.await;
-        statistics.count_fetching(started.elapsed());
-        if result.is_err() {
-            statistics.count_failed_fetch();
-        }
-        result
+        statistics.count_fetching(turn.lasted());
+        result.inspect_err(|_| statistics.count_failed_fetch())
     }
 
     /// The image, if it is in the data directory. Files that nobody knows yet are hashed, few at a time.
@@ -135,24 +141,42 @@ impl Provisioner {
         &self,
         key: &ImageKey,
         expected: Expected,
+        place: &Arc<Place>,
     ) -> Result<Option<Lease>, image_store::Error> {
-        let _permit = self.searches.acquire().await;
+        let _turn = self.searches.turn(place).await;
         let key = key.clone();
         self.blocking(move |store| store.find(&key, expected)).await
     }
 
     /// Prepares the archive of nmstatectl, if the OpenShift version of the image wants it in minimal ISOs and initrds. An
-    /// image that cannot give it is served all the same; what cannot be served without it is refused.
-    pub(crate) async fn prepare_nmstate(&self, lease: &Lease, version: &OpenshiftVersion) {
+    /// image that cannot give it is served all the same; what cannot be served without it is refused. Returns whether
+    /// trying again can help.
+    pub(crate) async fn prepare_nmstate(&self, lease: &Lease, version: &OpenshiftVersion) -> bool {
         if lease.key().kind != ImageKind::Full || !version.needs_nmstatectl() {
-            return;
+            return false;
         }
         let image = lease.clone();
-        if let Err(error) = self.blocking(move |store| store.prepare_nmstate(&image)).await {
-            tracing::error!(
-                image.key = %lease.key(), error = %WithCauses(&error),
-                "cannot prepare nmstatectl: minimal ISOs, and initrds with a network configuration, are refused"
-            );
+        let Err(error) = self.blocking(move |store| store.prepare_nmstate(&image)).await else {
+            return false;
+        };
+        tracing::error!(
+            image.key = %lease.key(), error = %WithCauses(&error), is_final = !error.is_retryable(),
+            "cannot prepare nmstatectl: minimal ISOs, and initrds with a network configuration, are refused"
+        );
+        error.is_retryable()
+    }
+
+    /// Tries again to prepare the archive for the image that an entry serves, until that has one, can have none, or is
+    /// no longer wanted.
+    pub(crate) async fn retry_nmstate(&self, entry: EntryId, version: &OpenshiftVersion) {
+        for wait in self.retry.waits() {
+            // No lease is held meanwhile: the image may be retired.
+            tokio::time::sleep(wait).await;
+            let Some(lease) = self.catalog.lease(entry) else { return };
+            if !self.prepare_nmstate(&lease, version).await {
+                return;
+            }
+            drop(lease);
         }
     }
 
@@ -162,8 +186,6 @@ impl Provisioner {
         work: impl FnOnce(&image_store::ImageStore) -> Result<T, image_store::Error> + Send + 'static,
     ) -> Result<T, image_store::Error> {
         let store = self.store.clone();
-        tokio::task::spawn_blocking(move || work(&store))
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        blocking(move || work(&store)).await
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 use coreos_names::WithCauses;
 use image_store::{Catalog, Error, ImageReport, ImageStore, Wanted};
 
+use crate::blocking::blocking;
+
 /// How often it is looked what is wanted.
 const INTERVAL: Duration = Duration::from_hours(1);
 
@@ -98,8 +100,6 @@ impl Collector {
         work: impl FnOnce(&ImageStore) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let store = self.store.clone();
-        tokio::task::spawn_blocking(move || work(&store))
-            .await
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        blocking(move || work(&store)).await
     }
 }

@@ -8,12 +8,14 @@
 //! after what is no longer desired.
 
 mod attempt;
+mod blocking;
 mod collect;
 pub mod origin;
 mod os_image;
 pub mod os_images;
 mod progress;
 mod provisioner;
+mod queue;
 mod release;
 mod retry;
 

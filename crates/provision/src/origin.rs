@@ -14,7 +14,7 @@ mod transport;
 mod url;
 mod validator;
 
-pub use config::{Config, InvalidRequestParameters, QueryParams, RequestHeaders};
-pub use download::{Origin, Sink};
+pub use config::{Config, InvalidRequestParameters, MinRate, QueryParams, RequestHeaders};
+pub use download::{Origin, Permission, Sink};
 pub use error::Error;
 pub use url::{InvalidOriginUrl, OriginUrl};

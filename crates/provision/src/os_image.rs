@@ -13,6 +13,7 @@ use crate::origin::OriginUrl;
 use crate::os_images::OsImage;
 use crate::progress::Progress;
 use crate::provisioner::Provisioner;
+use crate::queue::{Place, Turn};
 use crate::retry::failed;
 
 /// An image whose entries are in the catalog. Several entries of the configuration may want the same one.
@@ -23,11 +24,14 @@ pub(crate) struct DesiredOsImage {
     expected: Expected,
     entries: Arc<[EntryId]>,
     newest_openshift_version: OpenshiftVersion,
+    place: Arc<Place>,
 }
 
 /// The entries of the configuration that want the same image.
 #[derive(Default)]
 struct Wishes {
+    /// Where the first of them stands.
+    order: usize,
     images: Vec<OsImage>,
     entries: Vec<EntryId>,
 }
@@ -37,8 +41,10 @@ impl DesiredOsImage {
     /// architecture the first is the one that is served.
     pub(crate) fn announce(provisioner: &Arc<Provisioner>, images: Vec<OsImage>) -> Vec<Self> {
         let mut by_key: BTreeMap<ImageKey, Wishes> = BTreeMap::new();
-        for image in images {
-            let Wishes { images, entries } = by_key.entry(image.key()).or_default();
+        for (order, image) in images.into_iter().enumerate() {
+            let of_key = by_key.entry(image.key());
+            let Wishes { images, entries, .. } =
+                of_key.or_insert_with(|| Wishes { order, ..Wishes::default() });
             if images.iter().all(|other| other.openshift_version != image.openshift_version) {
                 let entry = provisioner.catalog.add(desired(&image));
                 provisioner.catalog.set_build(entry, image.os_build.clone());
@@ -46,13 +52,16 @@ impl DesiredOsImage {
             }
             images.push(image);
         }
-        let announce = |(key, Wishes { images, entries })| {
+        let announce = |(key, Wishes { order, images, entries }): (_, Wishes)| {
             let (url, expected) = choose(&key, &images)?;
             let newest_openshift_version = images.into_iter().map(|image| image.openshift_version).max()?;
-            let (provisioner, entries) = (Arc::clone(provisioner), entries.into());
-            Some(Self { provisioner, key, url, expected, entries, newest_openshift_version })
+            let (provisioner, entries) = (Arc::clone(provisioner), Arc::<[_]>::from(entries));
+            let place = Place::new(Arc::clone(&entries), order);
+            let image = Self { provisioner, key, url, expected, entries, newest_openshift_version, place };
+            Some((order, image))
         };
-        by_key.into_iter().filter_map(announce).collect()
+        let in_order: BTreeMap<_, _> = by_key.into_iter().filter_map(announce).collect();
+        in_order.into_values().collect()
     }
 
     /// Makes the image ready if an earlier process brought it in. Reads no image whole.
@@ -75,7 +84,9 @@ impl DesiredOsImage {
         let served = |entry: &EntryId| self.provisioner.catalog.lease(*entry);
         if self.entries.iter().all(|entry| served(entry).is_some()) {
             if let Some(lease) = self.entries.first().and_then(served) {
-                self.provisioner.prepare_nmstate(&lease, &self.newest_openshift_version).await;
+                let again = self.provisioner.prepare_nmstate(&lease, &self.newest_openshift_version).await;
+                drop(lease);
+                self.retry_nmstate(again).await;
             }
             return;
         }
@@ -84,10 +95,13 @@ impl DesiredOsImage {
         loop {
             match self.attempt().await {
                 Ok(lease) => {
-                    self.provisioner.prepare_nmstate(&lease, &self.newest_openshift_version).await;
-                    return self.set_state(&ImageState::Ready(lease));
+                    let again =
+                        self.provisioner.prepare_nmstate(&lease, &self.newest_openshift_version).await;
+                    self.set_state(&ImageState::Ready(lease));
+                    return self.retry_nmstate(again).await;
                 }
                 Err(error) => {
+                    self.place.count_failure();
                     let wait = retry.wait_after(&error, &mut waits);
                     tracing::error!(
                         image.key = %self.key, url = %self.url, error = %WithCauses(&error),
@@ -100,16 +114,24 @@ impl DesiredOsImage {
         }
     }
 
-    async fn attempt(&self) -> Result<Lease, Error> {
-        self.set_state(&ImageState::Waiting);
-        let _only_once = self.provisioner.lock_key(&self.key).await;
-        match self.provisioner.find(&self.key, self.expected).await? {
-            Some(lease) => Ok(lease),
-            None => self.provisioner.in_turn(Box::pin(self.download())).await,
+    async fn retry_nmstate(&self, is_necessary: bool) {
+        if let Some(&entry) = self.entries.first().filter(|_| is_necessary) {
+            self.provisioner.retry_nmstate(entry, &self.newest_openshift_version).await;
         }
     }
 
-    async fn download(&self) -> Result<Lease, Error> {
+    async fn attempt(&self) -> Result<Lease, Error> {
+        self.set_state(&ImageState::Waiting);
+        let _only_once = self.provisioner.lock_key(&self.key).await;
+        if let Some(lease) = self.provisioner.find(&self.key, self.expected, &self.place).await? {
+            return Ok(lease);
+        }
+        let mut turn = self.provisioner.begin_fetch(&self.place).await;
+        let result = Box::pin(self.download(&mut turn)).await;
+        self.provisioner.end_fetch(result, &turn)
+    }
+
+    async fn download(&self, turn: &mut Turn) -> Result<Lease, Error> {
         let started = Instant::now();
         let name = self.download_name();
         let staging = self.provisioner.blocking(move |store| store.stage_download(&name)).await?;
@@ -117,7 +139,7 @@ impl DesiredOsImage {
             image.key = %self.key, url = %self.url, resumed.bytes = staging.written(), "downloading the OS image"
         );
         let sink = Progress::new(staging, Arc::clone(&self.provisioner.catalog), Arc::clone(&self.entries));
-        let (sink, result) = self.provisioner.origin.download(&self.url, sink).await;
+        let (sink, result) = self.provisioner.origin.download_permitted(&self.url, sink, turn).await;
         let (staging, key, expected) = (sink.into_staging(), self.key.clone(), self.expected);
         let lease = self.provisioner.blocking(move |_| match result {
             Ok(()) => Ok(Ok(staging.seal(expected)?.publish(key)?)),

@@ -1,3 +1,5 @@
+//! Who brings images in: what all journeys share, and how they begin and end together.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -5,12 +7,12 @@ use coreos_names::ImageKind;
 use image_store::{Catalog, ImageKey, ImageStore};
 use oci_registry::Registry;
 use release_payload::release_images::ReleaseImage;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::origin::Origin;
 use crate::os_image::DesiredOsImage;
 use crate::os_images::OsImage;
+use crate::queue::Queue;
 use crate::release::Release;
 use crate::retry::RetryPolicy;
 
@@ -22,10 +24,10 @@ pub struct Provisioner {
     pub(crate) store: ImageStore,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) retry: RetryPolicy,
-    /// One permit for each download that may run at a time.
-    pub(crate) downloads: Semaphore,
-    /// One permit for each search of the data directory, which may have to read a whole image.
-    pub(crate) searches: Semaphore,
+    /// For downloads.
+    pub(crate) downloads: Arc<Queue>,
+    /// For searches of the data directory, which may have to read a whole image.
+    pub(crate) searches: Arc<Queue>,
     keys: Mutex<BTreeMap<ImageKey, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -39,7 +41,7 @@ impl Provisioner {
         retry: RetryPolicy,
         concurrent_downloads: usize,
     ) -> Self {
-        let [downloads, searches] = [(); 2].map(|()| Semaphore::new(concurrent_downloads));
+        let [downloads, searches] = [(); 2].map(|()| Queue::new(Arc::clone(&catalog), concurrent_downloads));
         Self { registry, origin, store, catalog, retry, downloads, searches, keys: Mutex::default() }
     }
 
@@ -53,9 +55,11 @@ impl Provisioner {
         let covered = os_images.iter().filter(|image| image.kind == ImageKind::Full);
         let covered = covered.map(|image| (image.openshift_version.clone(), image.arch));
         let covered = Arc::new(covered.collect());
+        let count = os_images.len();
         let os_images = DesiredOsImage::announce(self, os_images);
-        let release = |release| Release::announce(Arc::clone(self), release, Arc::clone(&covered));
-        Provisioning { os_images, releases: releases.into_iter().map(release).collect() }
+        let release =
+            |(order, release)| Release::announce(Arc::clone(self), release, Arc::clone(&covered), order);
+        Provisioning { os_images, releases: (count..).zip(releases).map(release).collect() }
     }
 
     /// Held while an image is brought in, so that all who share it fetch it once.

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::attempt::Error;
 use crate::provisioner::Provisioner;
+use crate::queue::Place;
 use crate::retry::failed;
 
 /// A release whose entries are in the catalog.
@@ -19,6 +20,8 @@ pub(crate) struct Release {
     provisioner: Arc<Provisioner>,
     image: ReleaseImage,
     entries: Entries,
+    /// Where it stands in the configuration, behind OS_IMAGES.
+    order: usize,
     /// What OS_IMAGES brings.
     covered: Arc<Covered>,
     /// The architectures of which it was said that OS_IMAGES brings them.
@@ -44,9 +47,11 @@ impl Release {
         provisioner: Arc<Provisioner>,
         image: ReleaseImage,
         covered: Arc<Covered>,
+        order: usize,
     ) -> Self {
         let entries = Entries::Known(BTreeMap::new());
-        let mut release = Self { provisioner, image, entries, covered, said: BTreeSet::new(), known: None };
+        let said = BTreeSet::new();
+        let mut release = Self { provisioner, image, entries, order, covered, said, known: None };
         release.entries = match release.image.architectures.clone() {
             Architectures::OfPayload => {
                 Entries::Unknown(release.provisioner.catalog.add(desired(&release.image, None)))
@@ -76,7 +81,8 @@ impl Release {
         wanted
     }
 
-    /// Makes images ready that an earlier process brought in, with no network at all.
+    /// Makes images ready that an earlier process brought in and nobody has touched since, with no network at all. Reads
+    /// no image whole.
     pub(crate) async fn serve_known(&mut self) {
         let pullspec = self.image.pullspec.to_string();
         let known = match self.provisioner.blocking(move |store| store.resolved_release(&pullspec)).await {
@@ -90,11 +96,12 @@ impl Release {
         self.reconcile(&known.arches);
         for (&arch, &entry) in self.entries() {
             let Some(ResolvedImage { key, sha256, .. }) = known.images.get(&arch).cloned() else { continue };
-            match self.provisioner.blocking(move |store| store.find(&key, Expected::Release(sha256))).await {
-                Ok(Some(lease)) => {
-                    tracing::info!(release.version = %known.version, image.key = %lease.key(), "serving from the data directory");
-                    self.provisioner.catalog.set_state(entry, ImageState::Ready(lease));
-                }
+            match self
+                .provisioner
+                .blocking(move |store| store.find_known(&key, Expected::Release(sha256)))
+                .await
+            {
+                Ok(Some(lease)) => self.serve(entry, lease),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(error = %WithCauses(&error), "cannot serve a published image");
@@ -105,7 +112,7 @@ impl Release {
     }
 
     /// Does all that can be done for the release. Returns when nothing is left to do.
-    pub(crate) async fn provision(mut self) {
+    pub(crate) async fn provision(self) {
         if matches!(self.image.architectures, Architectures::Listed(_)) && self.entries().is_empty() {
             return;
         }
@@ -119,7 +126,37 @@ impl Release {
             self.set_all(&ImageState::Unsupported { reason });
             return;
         }
-        self.prepare_nmstate().await;
+        self.serve_touched().await;
+        // Goes on while the payload is read.
+        let preparing = self.prepare_nmstate().await;
+        self.bring_what_is_missing().await;
+        preparing.join_all().await;
+    }
+
+    /// Makes images ready that an earlier process brought in and that have to be hashed again, as after a backup was
+    /// restored. Asks nobody either.
+    async fn serve_touched(&self) {
+        let Some(known) = &self.known else { return };
+        for (arch, &entry) in self.entries() {
+            let Some(image) = known.images.get(arch) else { continue };
+            if self.provisioner.catalog.lease(entry).is_some() {
+                continue;
+            }
+            let place = Place::new([entry].into(), self.order);
+            match self.provisioner.find(&image.key, Expected::Release(image.sha256), &place).await {
+                Ok(Some(lease)) => self.serve(entry, lease),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(error = %WithCauses(&error), "cannot serve a published image"),
+            }
+        }
+    }
+
+    fn serve(&self, entry: EntryId, lease: Lease) {
+        tracing::info!(release.version = %self.image.version, image.key = %lease.key(), "serving from the data directory");
+        self.provisioner.catalog.set_state(entry, ImageState::Ready(lease));
+    }
+
+    async fn bring_what_is_missing(mut self) {
         // A digest never means another image; a tag is asked again, in case it moved.
         if let Some(digest) = self.image.pullspec.digest()
             && self.is_complete(&digest.to_string())
@@ -133,13 +170,18 @@ impl Release {
         }
     }
 
-    /// For the images that an earlier process brought in.
-    async fn prepare_nmstate(&self) {
+    /// For the images that an earlier process brought in. Returns what has to be tried again.
+    async fn prepare_nmstate(&self) -> JoinSet<()> {
+        let mut again = JoinSet::new();
         for &entry in self.entries().values() {
-            if let Some(lease) = self.provisioner.catalog.lease(entry) {
-                self.provisioner.prepare_nmstate(&lease, &self.image.version).await;
+            if let Some(lease) = self.provisioner.catalog.lease(entry)
+                && self.provisioner.prepare_nmstate(&lease, &self.image.version).await
+            {
+                let (provisioner, version) = (Arc::clone(&self.provisioner), self.image.version.clone());
+                again.spawn(async move { provisioner.retry_nmstate(entry, &version).await });
             }
         }
+        again
     }
 
     /// Reads the payload, trying until it succeeds.
@@ -189,11 +231,15 @@ impl Release {
             let (provisioner, payload, record) =
                 (Arc::clone(&self.provisioner), Arc::clone(&payload), Arc::clone(&record));
             let version = self.image.version.clone();
+            let place = Place::new([entry].into(), self.order);
             images.spawn(async move {
-                let (lease, payload) = provisioner.bring_image(payload, arch, entry).await;
-                provisioner.prepare_nmstate(&lease, &version).await;
+                let (lease, payload) = provisioner.bring_image(payload, arch, entry, &place).await;
+                let again = provisioner.prepare_nmstate(&lease, &version).await;
                 record.lock().await.add(&payload, &lease).await;
                 provisioner.catalog.set_state(entry, ImageState::Ready(lease));
+                if again {
+                    provisioner.retry_nmstate(entry, &version).await;
+                }
             });
         }
         while let Some(ended) = images.join_next().await {
@@ -302,13 +348,15 @@ impl Provisioner {
         mut payload: Arc<Payload>,
         arch: Arch,
         entry: EntryId,
+        place: &Arc<Place>,
     ) -> (Lease, Arc<Payload>) {
         let mut waits = self.retry.waits();
         loop {
-            let error = match self.attempt(&payload, arch, entry).await {
+            let error = match self.attempt(&payload, arch, entry, place).await {
                 Ok(lease) => return (lease, payload),
                 Err(error) => error,
             };
+            place.count_failure();
             let wait = self.retry.wait_after(&error, &mut waits);
             tracing::error!(
                 release.pullspec = %payload.pullspec(), %arch, error = %WithCauses(&error),

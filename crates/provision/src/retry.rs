@@ -1,3 +1,5 @@
+//! How long an image waits after an attempt that failed. The tries within one download are `origin`'s own.
+
 use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder, ExponentialBuilder};

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use coreos_names::WithCauses;
 use provision::RetryPolicy;
-use provision::origin::{Config, Error, Origin, OriginUrl, QueryParams, RequestHeaders, Sink};
+use provision::origin::{
+    Config, Error, MinRate, Origin, OriginUrl, Permission, QueryParams, RequestHeaders, Sink,
+};
 use test_support::install_crypto_provider;
 use test_support::origin::{Fault, File, OriginServer};
 use test_support::payload::Content;
@@ -263,6 +265,54 @@ async fn a_silent_server_is_left_and_asked_again() {
     assert_holds(&sink, &content(1));
     assert_eq!(sink.restarts, 1);
     assert!(server.requests().len() > 1);
+}
+
+#[tokio::test]
+async fn a_server_that_trickles_is_left_and_asked_again() {
+    let server = OriginServer::start().await;
+    let url = server.publish("/x.iso", File::new(content(1)));
+    // More than can trickle in that time, whatever machine this is.
+    let min_rate = MinRate { bytes: 1 << 20, within: Duration::from_secs(1) };
+    server.inject_once("/x.iso", Fault::TrickleAfter(HALF + 7));
+    assert_holds(&download(Config { min_rate, ..config() }, &url).await, &content(1));
+    assert_eq!(server.ranges_asked().len(), 2);
+    let resumed: u64 =
+        server.ranges_asked()[1].as_deref().unwrap()["bytes=".len()..].trim_end_matches('-').parse().unwrap();
+    assert!((HALF..HALF + (1 << 20)).contains(&resumed), "{resumed}");
+
+    server.inject("/x.iso", Fault::TrickleAfter(0));
+    let (error, _) = failure(Config { min_rate, tries: 1, ..config() }, &url).await;
+    assert!(matches!(error, Error::TooSlow { .. }) && error.is_retryable(), "{error}");
+    assert_eq!(error.to_string(), format!("{url} sends fewer than 1048576 bytes in 1 s"));
+}
+
+#[tokio::test]
+async fn others_go_first_while_a_server_that_brought_nothing_is_left_alone() {
+    /// Notes what happens to it.
+    struct Noted(Vec<&'static str>);
+
+    impl Permission for Noted {
+        fn give_back(&mut self) {
+            self.0.push("given back");
+        }
+
+        async fn regain(&mut self) {
+            self.0.push("regained");
+        }
+    }
+
+    let server = OriginServer::start().await;
+    let url = server.publish("/x.iso", File::new(content(1)));
+    server.inject_once("/x.iso", Fault::status(503));
+    server.inject_once("/x.iso", Fault::CutAfter(HALF));
+    let mut permission = Noted(Vec::new());
+    let origin = Origin::new(config()).unwrap();
+    let (sink, result) =
+        origin.download_permitted(&url.parse().unwrap(), Memory::default(), &mut permission).await;
+    result.unwrap();
+    assert_holds(&sink, &content(1));
+    // The second request brought bytes, so the download goes on without queueing again.
+    assert_eq!(permission.0, ["given back", "regained", "regained"]);
 }
 
 #[tokio::test]

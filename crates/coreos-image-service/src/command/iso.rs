@@ -6,12 +6,13 @@ mod inspect;
 mod minimal;
 mod wishes;
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use live_iso::Layout;
+use live_iso::{Layout, Plan};
 
 use super::required;
 
@@ -130,5 +131,20 @@ impl<'a> Iso<'a> {
         let nmstatectl = live_iso::nmstatectl(&self.file, &self.layout)
             .with_context(|| format!("cannot take nmstatectl out of {}", self.path.display()))?;
         Ok(Some(live_iso::nmstate_archive(&nmstatectl)))
+    }
+    /// Writes a plan to a file, which appears once it is complete and on the disk.
+    fn write(&self, plan: &Plan, nmstate: &[u8], out: &Path) -> anyhow::Result<()> {
+        let cannot_write = || format!("cannot write {}", out.display());
+        let directory = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+        // The mode of an ordinary file, from which the system takes what the umask forbids.
+        let mut file = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(directory.unwrap_or(Path::new(".")))
+            .with_context(cannot_write)?;
+        plan.write_to(&self.file, nmstate, &mut file).with_context(cannot_write)?;
+        // Otherwise the name could outlive a loss of power, and the bytes not.
+        file.as_file().sync_all().with_context(cannot_write)?;
+        file.persist(out).with_context(cannot_write)?;
+        Ok(())
     }
 }

@@ -41,7 +41,8 @@ fn raise_open_files_limit() {
 async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     let started = Instant::now();
     let limits = Limits { max_bytes: settings.data_dir_max_bytes };
-    let store = ImageStore::open(&settings.data_dir, limits)?;
+    let store = ImageStore::open(&settings.data_dir, limits)
+        .map_err(|error| InvalidSettings::in_use("DATA_DIR", &error))?;
     let registry = Registry::new(settings.registry)
         .map_err(|error| InvalidSettings::in_use("REGISTRY_TRUSTED_CA_FILE", &error))?;
     let origin = Origin::new(settings.origin)

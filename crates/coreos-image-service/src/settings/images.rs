@@ -74,8 +74,11 @@ fn from_registries(
 }
 
 /// How the ISOs of `OS_IMAGES` are downloaded.
-pub(super) fn origin(merged: &Merged, problems: &mut Problems) -> origin::Config {
+pub(super) fn origin(merged: &Merged, problems: &mut Problems, warnings: &mut Vec<String>) -> origin::Config {
     let headers = parameters(merged, "OS_IMAGES_REQUEST_HEADERS", RequestHeaders::parse, problems);
+    warnings.extend(headers.ignored().iter().map(|header| {
+        format!("OS_IMAGES_REQUEST_HEADERS: {header} is not sent, because the download itself sets it")
+    }));
     let query_params = parameters(merged, "OS_IMAGES_REQUEST_QUERY_PARAMS", QueryParams::parse, problems);
     let Boolean(insecure_skip_verify) = merged.parsed("INSECURE_SKIP_VERIFY", Boolean(false), problems);
     origin::Config {

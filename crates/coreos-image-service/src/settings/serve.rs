@@ -44,7 +44,7 @@ impl ServeSettings {
         let mut problems = merged.problems();
         let mut warnings = Vec::new();
         let registry = registry::read(merged, &mut problems);
-        let origin = images::origin(merged, &mut problems);
+        let origin = images::origin(merged, &mut problems, &mut warnings);
         let listeners = listeners::read(merged, &mut problems, &mut warnings);
         merged.parsed_if_given::<LogLevel>("LOGLEVEL", &mut problems);
         let two = const { NonZeroU16::new(2).unwrap() };

@@ -118,7 +118,7 @@ pub(crate) const SERVE: &[Setting] = &[
     Setting::new(
         "TLS_CIPHER_SUITES",
         "all",
-        "comma-separated cipher suites for TLS 1.2, by their IANA names",
+        "comma-separated cipher suites for TLS 1.2, by their IANA or OpenSSL names",
     ),
     Setting::new(
         "IMAGE_SERVICE_BASE_URL",

@@ -11,14 +11,14 @@ use async_trait::async_trait;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HeaderName, LAST_MODIFIED};
 use bytes::{Bytes, BytesMut};
-use reqwest::{Certificate, Client, Response, StatusCode, redirect};
+use reqwest::{Client, Response, StatusCode, redirect};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use url::{Host, Url};
 
 use super::{
     Credentials, InfraEnv, InfraEnvError, InfraEnvId, InfraEnvSource, MAX_IGNITION, MAX_RAMDISK, Part,
-    Purpose, UnexpectedJson, kernel_arguments, only_if,
+    Purpose, UnexpectedJson, kernel_arguments, only_if, trusted_ca,
 };
 
 const IMAGE_TOKEN: HeaderName = HeaderName::from_static("image-token");
@@ -43,7 +43,10 @@ pub enum InvalidAssistedService {
     Address(String),
     /// The file of trusted CAs is not in PEM format.
     #[error("the CA certificates for assisted-service are not in PEM format")]
-    Certificates(#[source] reqwest::Error),
+    Certificates(#[source] rustls::pki_types::pem::Error),
+    /// A trusted CA is no certificate that can be used.
+    #[error("a CA certificate for assisted-service cannot be used")]
+    Certificate(#[source] rustls::Error),
     /// The file of trusted CAs is empty.
     #[error("there is no CA certificate for assisted-service")]
     NoCertificate,
@@ -72,12 +75,7 @@ impl AssistedService {
         let mut client =
             Client::builder().user_agent(USER_AGENT).redirect(redirect::Policy::none()).timeout(timeout);
         if let Some(pem) = trusted_ca {
-            let certificates =
-                Certificate::from_pem_bundle(pem).map_err(InvalidAssistedService::Certificates)?;
-            if certificates.is_empty() {
-                return Err(InvalidAssistedService::NoCertificate);
-            }
-            client = client.tls_certs_only(certificates).no_proxy();
+            client = client.tls_backend_preconfigured(trusted_ca::tls_client(pem)?).no_proxy();
         }
         if is_this_machine(address) {
             client = client.no_proxy();

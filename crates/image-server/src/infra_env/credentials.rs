@@ -1,3 +1,5 @@
+//! What a client shows to the source of its infra-env; none of it is printable.
+
 use axum::http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};

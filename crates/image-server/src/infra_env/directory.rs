@@ -10,19 +10,19 @@
 //! Files are read for every request, so an edit counts at once. Nobody is asked for credentials here: who knows an id
 //! gets its image, as with an assisted-service without authentication.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use bytes::Bytes;
-use tokio::fs::File;
-use tokio::io::AsyncReadExt;
 
 use super::{
     Credentials, InfraEnv, InfraEnvError, InfraEnvId, InfraEnvSource, MAX_IGNITION, MAX_RAMDISK, Part,
-    Purpose, kernel_arguments, only_if,
+    Purpose, kernel_arguments,
 };
 
 /// No image has room for more than some 2 KiB of kernel arguments.
@@ -50,25 +50,37 @@ impl InfraEnvSource for InfraEnvDirectory {
         _: &Credentials,
     ) -> Result<InfraEnv, InfraEnvError> {
         let directory = self.path.join(id.to_string());
-        let (ignition, kernel_arguments, ramdisk) = tokio::try_join!(
-            read("Ignition config", directory.join("discovery.ign"), MAX_IGNITION),
-            only_if(
-                purpose.takes_kernel_arguments(),
-                read("kernel arguments", directory.join("kernel_arguments.json"), MAX_KERNEL_ARGUMENTS),
-            ),
-            only_if(
-                purpose.takes_ramdisk(),
-                read("network configuration", directory.join("minimal-initrd"), MAX_RAMDISK),
-            ),
-        )?;
-        let missing = InfraEnvError::Refused { part: Part::Ignition, status: StatusCode::NOT_FOUND };
-        let ignition = ignition.ok_or(missing)?;
-        let kernel_arguments =
-            kernel_arguments.map(|content| kernel_arguments::parse(&content.bytes)).transpose()?;
-        let ramdisk = ramdisk.map(|content| content.bytes).filter(|archive| !archive.is_empty());
-        let last_modified = Some(ignition.modified);
-        Ok(InfraEnv { ignition: ignition.bytes, last_modified, kernel_arguments, ramdisk })
+        let reading = tokio::task::spawn_blocking(move || read_all(&directory, purpose));
+        reading.await.map_err(|error| InfraEnvError::Unreadable {
+            path: self.path.join(id.to_string()),
+            source: Arc::new(error.into()),
+        })?
     }
+}
+
+/// Reads all that the purpose has a place for.
+fn read_all(directory: &Path, purpose: Purpose) -> Result<InfraEnv, InfraEnvError> {
+    let read = |what, name, max| read(what, directory.join(name), max);
+    let missing = InfraEnvError::Refused { part: Part::Ignition, status: StatusCode::NOT_FOUND };
+    let ignition = read("Ignition config", "discovery.ign", MAX_IGNITION)?.ok_or(missing)?;
+    let kernel_arguments = if purpose.takes_kernel_arguments() {
+        read("kernel arguments", "kernel_arguments.json", MAX_KERNEL_ARGUMENTS)?
+    } else {
+        None
+    };
+    let ramdisk = if purpose.takes_ramdisk() {
+        read("network configuration", "minimal-initrd", MAX_RAMDISK)?
+    } else {
+        None
+    };
+    Ok(InfraEnv {
+        ignition: ignition.bytes,
+        last_modified: Some(ignition.modified),
+        kernel_arguments: kernel_arguments
+            .map(|content| kernel_arguments::parse(&content.bytes))
+            .transpose()?,
+        ramdisk: ramdisk.map(|content| content.bytes).filter(|archive| !archive.is_empty()),
+    })
 }
 
 struct Content {
@@ -77,8 +89,8 @@ struct Content {
 }
 
 /// Reads a file of at most `max` bytes, if there is one.
-async fn read(what: &'static str, path: PathBuf, max: u64) -> Result<Option<Content>, InfraEnvError> {
-    match read_at_most(&path, max + 1).await {
+fn read(what: &'static str, path: PathBuf, max: u64) -> Result<Option<Content>, InfraEnvError> {
+    match read_at_most(&path, max + 1) {
         Ok(content) if content.bytes.len() as u64 > max => Err(InfraEnvError::TooLarge { what, max }),
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -86,10 +98,10 @@ async fn read(what: &'static str, path: PathBuf, max: u64) -> Result<Option<Cont
     }
 }
 
-async fn read_at_most(path: &Path, max: u64) -> io::Result<Content> {
-    let file = File::open(path).await?;
-    let modified = file.metadata().await?.modified()?;
+fn read_at_most(path: &Path, max: u64) -> io::Result<Content> {
+    let file = File::open(path)?;
+    let modified = file.metadata()?.modified()?;
     let mut bytes = Vec::new();
-    file.take(max).read_to_end(&mut bytes).await?;
+    file.take(max).read_to_end(&mut bytes)?;
     Ok(Content { bytes: bytes.into(), modified })
 }

@@ -1,3 +1,5 @@
+//! Kernel arguments as sources write them: a JSON list of operations, of which only one can be done to an image.
+
 use serde::Deserialize;
 
 use super::UnexpectedJson;
@@ -30,10 +32,11 @@ pub enum InvalidKernelArguments {
     },
 }
 
-/// The values to append.
+/// The values to append. JSON's null is an empty list, as in Go.
 pub(super) fn parse(json: &[u8]) -> Result<Vec<String>, InvalidKernelArguments> {
-    let arguments: Vec<KernelArgument> =
+    let arguments: Option<Vec<KernelArgument>> =
         serde_json::from_slice(json).map_err(|error| InvalidKernelArguments::Json(error.into()))?;
+    let arguments = arguments.unwrap_or_default();
     let mut values = Vec::with_capacity(arguments.len());
     for (index, KernelArgument { operation, value }) in arguments.into_iter().enumerate() {
         if operation != "append" {
@@ -53,6 +56,7 @@ mod tests {
         let json = br#"[{"operation": "append", "value": "p1"}, {"operation": "append", "value": "p2=x"}]"#;
         assert_eq!(parse(json).unwrap(), ["p1", "p2=x"]);
         assert!(parse(b"[]").unwrap().is_empty());
+        assert!(parse(b" null ").unwrap().is_empty());
     }
 
     #[test]
@@ -62,7 +66,7 @@ mod tests {
         assert!(
             matches!(&error, InvalidKernelArguments::Operation { position: 2, operation } if operation == "delete")
         );
-        for json in [&br#"[{"value": "a"}]"#[..], b"", b"{}", b"\"quiet\"", b"[\"quiet\"]", b"null"] {
+        for json in [&br#"[{"value": "a"}]"#[..], b"", b"{}", b"\"quiet\"", b"[\"quiet\"]", b"[null]"] {
             assert!(parse(json).is_err(), "{}", json.escape_ascii());
         }
     }

@@ -1,3 +1,5 @@
+//! What the parts of an infra-env are wanted for, which decides what is asked.
+
 /// What an infra-env's customisation is embedded in. It decides what the source is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {

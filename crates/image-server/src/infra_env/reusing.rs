@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,7 +25,7 @@ const MAX_LIFETIME: Duration = Duration::from_hours(24);
 const MAX_ANSWERS: usize = 256;
 
 /// How much memory the kept answers have together.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// A source whose answers are used more than once.
 pub struct Reusing<S>(Arc<Inner<S>>);
@@ -96,8 +96,7 @@ impl<S: InfraEnvSource> Inner<S> {
     /// Finds what is there, or begins to ask.
     fn find(self: &Arc<Self>, key: Key, credentials: &Credentials) -> Found {
         let mut answers = self.answers();
-        let now = Instant::now();
-        answers.retain(|(_, answer)| !matches!(answer, Answer::Kept { until, .. } if *until <= now));
+        forget_expired(&mut answers);
         match answers.iter().find(|(found, _)| *found == key).map(|(_, answer)| answer) {
             Some(Answer::Kept { infra_env, .. }) => return Found::Kept(infra_env.clone()),
             Some(Answer::Expected(asking)) => {
@@ -121,6 +120,7 @@ impl<S: InfraEnvSource> Inner<S> {
             Ok(infra_env) => {
                 let until = Instant::now() + self.lifetime;
                 put(&mut answers, key, Answer::Kept { infra_env: infra_env.clone(), until });
+                tokio::spawn(forget_at(Arc::downgrade(&self), until));
             }
             Err(_) => answers.retain(|(found, _)| *found != key),
         }
@@ -130,6 +130,19 @@ impl<S: InfraEnvSource> Inner<S> {
     fn answers(&self) -> MutexGuard<'_, VecDeque<(Key, Answer)>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Forgets what has expired by then, though nobody asks: answers hold secrets.
+async fn forget_at<S>(inner: Weak<Inner<S>>, until: Instant) {
+    tokio::time::sleep_until(until).await;
+    if let Some(inner) = inner.upgrade() {
+        forget_expired(&mut inner.answers.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn forget_expired(answers: &mut VecDeque<(Key, Answer)>) {
+    let now = Instant::now();
+    answers.retain(|(_, answer)| !matches!(answer, Answer::Kept { until, .. } if *until <= now));
 }
 
 /// Adds the latest answer in place of another one to the same question, and drops the oldest ones beyond the bounds.
@@ -228,6 +241,16 @@ mod tests {
             assert_eq!(ask(&reusing, 1, &key("k")).await.as_deref(), Some(expected), "after {advance} ms");
         }
         assert_eq!(source.calls.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_forgotten_when_it_expires_though_nobody_asks() {
+        let (_, reusing) = reusing(usize::MAX >> 3, 0);
+        ask(&reusing, 1, &key("k")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(990)).await;
+        assert_eq!(reusing.0.answers().len(), 1);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(reusing.0.answers().len(), 0);
     }
 
     #[tokio::test]

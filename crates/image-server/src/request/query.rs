@@ -1,3 +1,5 @@
+//! The query of a request, read as the predecessor reads it.
+
 use axum::http::Uri;
 use url::form_urlencoded;
 

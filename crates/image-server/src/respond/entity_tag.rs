@@ -1,12 +1,18 @@
+//! Entity tags: made of what is sent, with the digests of what lies in memory hashed only once where that is worth it.
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use coreos_names::Sha256;
 use live_iso::{Plan, Segment};
 use sha2::Digest;
+use tokio::task::{JoinError, spawn_blocking};
 
 /// What is shorter is hashed faster than found.
 const WORTH_REMEMBERING: usize = 4096;
+
+/// What is longer is hashed on the thread pool for blocking work.
+const LONG: usize = 64 * 1024;
 
 /// A strong entity tag: the name of exactly these bytes.
 ///
@@ -62,11 +68,34 @@ impl KnownDigests {
         Self(long.map(|bytes| (bytes.clone(), digest(bytes))).collect())
     }
 
+    /// These and those of what would keep a thread of the runtime busy.
+    pub(crate) async fn with_long(self, plan: &Plan) -> Result<Self, JoinError> {
+        let unknown = plan.segments().filter_map(|segment| match segment {
+            Segment::Bytes(bytes) if bytes.len() >= LONG && self.find(bytes).is_none() => Some(bytes.clone()),
+            _ => None,
+        });
+        let unknown: Vec<_> = unknown.collect();
+        if unknown.is_empty() {
+            return Ok(self);
+        }
+        let hashing = spawn_blocking(move || {
+            let hashed = unknown.into_iter().map(|bytes| {
+                let digest = digest(&bytes);
+                (bytes, digest)
+            });
+            Self(self.0.iter().cloned().chain(hashed).collect())
+        });
+        hashing.await
+    }
+
     fn digest_of(&self, bytes: &Bytes) -> Sha256 {
+        self.find(bytes).unwrap_or_else(|| digest(bytes))
+    }
+
+    fn find(&self, bytes: &Bytes) -> Option<Sha256> {
         // As long as they are kept here, nothing else can be at the same place.
         let is_same = |known: &Bytes| known.as_ptr() == bytes.as_ptr() && known.len() == bytes.len();
-        let found = self.0.iter().find(|(known, _)| is_same(known));
-        found.map_or_else(|| digest(bytes), |(_, digest)| *digest)
+        self.0.iter().find(|(known, _)| is_same(known)).map(|(_, digest)| *digest)
     }
 }
 
@@ -80,7 +109,7 @@ mod tests {
     use coreos_names::Sha256;
     use live_iso::{Extent, Plan, Segment};
 
-    use super::{EntityTag, KnownDigests, WORTH_REMEMBERING, digest};
+    use super::{EntityTag, KnownDigests, LONG, WORTH_REMEMBERING, digest};
 
     const IMAGE: Extent = Extent { offset: 0, len: 1000 };
 
@@ -143,6 +172,17 @@ mod tests {
         for plan in [plan, customised, Plan::from_iter([Segment::Bytes(Bytes::copy_from_slice(&head))])] {
             assert_eq!(EntityTag::of(image, None, &plan, &known), of(1, &plan));
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_long_is_known_before_the_tag_is_made() {
+        let [short, long, known] = [LONG - 1, LONG, LONG].map(|len| Bytes::from(vec![7; len]));
+        let all = [&short, &long, &known].map(|bytes| Segment::Bytes(bytes.clone()));
+        let digests = KnownDigests([(known.clone(), Sha256::from([9; 32]))].into());
+        let digests = digests.with_long(&Plan::from_iter(all)).await.unwrap();
+        assert_eq!(digests.find(&short), None);
+        assert_eq!(digests.find(&long), Some(digest(&long)));
+        assert_eq!(digests.find(&known), Some(Sha256::from([9; 32])), "and is not hashed again");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A body whose connection is in use until it is dropped.
+//! A body whose connection is in use until it is dropped and what it has put into the connection's outbox is sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +8,9 @@ use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
 
 use super::activity::Serving;
+use super::sendfile::Outbox;
 use super::streams::Stream;
+use crate::guarded_body::GuardedBody;
 
 /// As much of a stream as its client must take at a time to be seen taking anything: a frame of HTTP/2.
 const PIECE: usize = 16 * 1024;
@@ -18,13 +20,22 @@ pub(super) struct ServedBody {
     /// What was taken out of the body and not handed on yet. Only streams are cut into pieces.
     rest: Bytes,
     stream: Option<Arc<Stream>>,
-    _serving: Serving,
+    outbox: Option<Outbox>,
 }
 
 impl ServedBody {
     /// Made by the task that the response is sent from.
-    pub(super) fn new(body: Body, serving: Serving) -> Self {
-        Self { body, rest: Bytes::new(), stream: Stream::current(), _serving: serving }
+    pub(super) fn new(body: Body, serving: Serving, outbox: Option<Outbox>) -> Self {
+        let body = Body::new(GuardedBody::new(body, serving));
+        Self { body, rest: Bytes::new(), stream: Stream::current(), outbox }
+    }
+}
+
+impl Drop for ServedBody {
+    fn drop(&mut self) {
+        if let Some(outbox) = &self.outbox {
+            outbox.keep(std::mem::take(&mut self.body));
+        }
     }
 }
 

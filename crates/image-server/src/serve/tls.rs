@@ -21,7 +21,7 @@ use super::socket::Socket;
 use certificate::Certificate;
 
 pub use certificate::InvalidTls;
-pub use policy::{CipherSuites, InvalidTlsVersion, NoUsableCipherSuite, TlsPolicy, TlsVersion};
+pub use policy::{CipherSuites, InvalidTlsVersion, TlsPolicy, TlsVersion};
 
 /// What the predecessor's library says to browsers on the wrong port.
 const NOT_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";

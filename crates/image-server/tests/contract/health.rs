@@ -90,9 +90,10 @@ async fn every_image_is_listed_with_its_state() {
     add(&catalog, DesiredImage { release_version: None, ..wanted("4.18", Arch::Arm64) }, fetching);
     add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Ready(X86_64.lease.clone()));
     let retry_at = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 999_999_999);
-    let failed = ImageState::Failed { reason: "no route to host".to_owned(), retry_at };
+    let failed =
+        ImageState::Failed { reason: "http://mirror.site/x.iso: no route to host".to_owned(), retry_at };
     add(&catalog, wanted("4.19", Arch::S390x), failed);
-    let unsupported = ImageState::Unsupported { reason: "no ISO in 4.10".to_owned() };
+    let unsupported = ImageState::Unsupported { reason: "no ISO in 4.10 at /data".to_owned() };
     add(&catalog, wanted("4.10", Arch::X86_64), unsupported);
     let site = Site::with_catalog(catalog).await;
 
@@ -120,11 +121,11 @@ async fn every_image_is_listed_with_its_state() {
         ),
         with(
             image("4.19", release, Some("s390x"), None, "failed"),
-            &json!({ "reason": "no route to host", "retry_at": "2001-09-09T01:46:40Z" }),
+            &json!({ "reason": "…: no route to host", "retry_at": "2001-09-09T01:46:40Z" }),
         ),
         with(
             image("4.10", release, Some("x86_64"), None, "unsupported"),
-            &json!({ "reason": "no ISO in 4.10" }),
+            &json!({ "reason": "no ISO in 4.10 at …" }),
         ),
     ] });
     assert_eq!(health(&site).await, (200, expected));

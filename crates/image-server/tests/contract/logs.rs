@@ -1,4 +1,5 @@
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use coreos_names::Arch;
 use image_store::{Catalog, ImageState};
 use serde_json::Value;
 use test_support::assisted_service::Reply;
+use test_support::fixtures::LiveIso;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::Targets;
@@ -15,7 +18,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use url::Url;
 
-use crate::site::{FULL_ISO, ID, Published, Site, add, assisted_service, fixture, wanted};
+use crate::site::{FULL_ISO, ID, Published, Setup, Site, add, assisted_service, fixture, wanted};
+use crate::slow_clients::{ROOTFS, ask_with};
 
 /// What this thread logs; a test and its service share one.
 #[derive(Clone, Default)]
@@ -39,7 +43,7 @@ impl Log {
 
     /// The events of requests, once there are so many.
     async fn requests(&self, count: usize) -> Vec<Value> {
-        for _ in 0..100 {
+        for _ in 0..1000 {
             let text = self.text();
             let events = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
             let requests: Vec<_> = events.filter(|event| event["message"] == "request").collect();
@@ -86,6 +90,18 @@ async fn a_request_is_one_event_when_its_body_has_ended() {
     assert!(event["duration_ms"].as_f64().unwrap() > 0.0);
     assert_eq!(event["request.id"].as_str().unwrap().len(), 36);
     assert_eq!(event.get("error"), None);
+
+    let directory = tempfile::tempdir().unwrap();
+    let iso = std::fs::read(LiveIso::S390xOcp4_11.path()).unwrap();
+    let old = Published::publish(directory.path(), iso.into(), Arch::S390x);
+    let catalog = Arc::new(Catalog::default());
+    add(&catalog, wanted("4.11", Arch::S390x), ImageState::Ready(old.lease));
+    let site = Site::with_base_url("http://images.example.com", catalog).await;
+    site.get(&format!("/byid/{ID}/4.11/s390x/minimal.iso")).await;
+    let event = &log.requests(2).await[1];
+    assert_eq!((&event["level"], &event["http.status_code"]), (&"INFO".into(), &404.into()));
+    let error = event["error"].as_str().unwrap();
+    assert!(error.starts_with("no minimal ISO can be made of this image: "), "{error}");
 }
 
 #[tokio::test]
@@ -101,6 +117,15 @@ async fn the_chatter_of_probes_is_for_debugging() {
 }
 
 #[tokio::test]
+async fn ranges_are_for_debugging() {
+    let (log, _guard) = Log::capture();
+    let site = Site::start().await;
+    assert_eq!(site.get_with(FULL_ISO, &[("range", "bytes=0-9")]).await.status, 206);
+    let event = &log.requests(1).await[0];
+    assert_eq!((&event["level"], &event["http.response_bytes"]), (&"DEBUG".into(), &10.into()));
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_early_is_seen() {
     let (log, _guard) = Log::capture();
     let site = Site::start().await;
@@ -108,6 +133,46 @@ async fn a_client_that_leaves_early_is_seen() {
     let event = &log.requests(1).await[0];
     assert_eq!(event["http.complete"], false);
     assert_eq!(event["http.status_code"], 200);
+}
+
+/// A service that sends little beyond what its clients take, and its image.
+async fn with_small_buffers(directory: &Path) -> (Site, Published) {
+    let image = Published::publish(directory, fixture(Arch::X86_64), Arch::X86_64);
+    let catalog = Arc::new(Catalog::default());
+    add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Ready(image.lease.clone()));
+    let setup = Setup { send_buffer: Some(64 * 1024), ..Setup::default() };
+    (Site::with_catalog_and(catalog, setup).await, image)
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_it_has_taken_the_end_is_seen() {
+    let (log, _guard) = Log::capture();
+    let directory = tempfile::tempdir().unwrap();
+    let (site, _image) = with_small_buffers(directory.path()).await;
+    let mut stream = ask_with(&site, ROOTFS, "range: bytes=-1048576\r\n").await;
+    stream.read_exact(&mut [0; 1000]).await.unwrap();
+    drop(stream);
+    let event = &log.requests(1).await[0];
+    assert_eq!(event["http.complete"], false);
+    assert_eq!(event.get("error"), None);
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_read_when_its_turn_comes_is_one_event() {
+    let (log, _guard) = Log::capture();
+    let directory = tempfile::tempdir().unwrap();
+    let (site, image) = with_small_buffers(directory.path()).await;
+    let mut stream = ask_with(&site, ROOTFS, "range: bytes=-1048576\r\n").await;
+    stream.read_exact(&mut [0; 1000]).await.unwrap();
+    std::fs::File::options().write(true).open(&image.path).unwrap().set_len(1000).unwrap();
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(rest.len() < 1 << 20, "{}", rest.len());
+    let event = &log.requests(1).await[0];
+    assert_eq!(event["level"], "WARN");
+    assert_eq!(event["http.complete"], false);
+    let error = event["error"].as_str().unwrap();
+    assert!(error.starts_with("cannot read ") && error.contains("of the image 418.94"), "{error}");
 }
 
 #[tokio::test]

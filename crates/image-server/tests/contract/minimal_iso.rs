@@ -116,7 +116,13 @@ async fn nmstatectl_is_a_file_of_the_minimal_iso_for_hosts_that_need_it() {
         let part = site.get_with(&path, &[("range", &range)]).await;
         assert_eq!(part.body, iso[file.start - 100..file.start + 100]);
     }
-    assert_eq!(site.head(&format!("/byid/{ID}/4.18/s390x/minimal.iso")).await.status, 200);
+    let s390x = format!("/byid/{ID}/4.18/s390x/minimal.iso");
+    assert_eq!(site.head(&s390x).await.status, 200);
+    site.upstream.set_ramdisk(Reply::ok("network"));
+    let text = "a minimal ISO for s390x has no place for nmstatectl, which hosts of this version need for their \
+                network configuration; use the full ISO";
+    site.get(&s390x).await.assert_line(422, text);
+    assert_eq!(site.head(&s390x.replace("minimal", "full")).await.status, 200);
 }
 
 #[tokio::test]

@@ -119,6 +119,32 @@ async fn as_long_as_nmstatectl_is_not_at_hand_those_who_need_it_wait() {
 }
 
 #[tokio::test]
+async fn an_image_that_has_no_nmstatectl_says_so_to_those_who_need_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut iso = X86_64.iso.to_vec();
+    let rootfs = within(X86_64.lease.layout().rootfs());
+    iso[rootfs][..4096].fill(0);
+    let image = Published::publish(directory.path(), iso.into(), Arch::X86_64);
+    let catalog = Arc::new(Catalog::default());
+    image.prepare_nmstate().unwrap_err();
+    add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Ready(image.lease));
+    let site = Site::with_base_url("http://images.example.com", catalog).await;
+    let short = format!("/byid/{ID}/4.18/x86_64");
+    assert_eq!(site.head(&format!("{short}/full.iso")).await.status, 200);
+    site.upstream.set_ramdisk(Reply::ok("network"));
+    for path in [initrd("4.18", Arch::X86_64), format!("{short}/minimal.iso")] {
+        let answer = site.get(&path).await;
+        let text = "nmstatectl, which hosts of this version need, cannot be taken out of the image";
+        answer.assert_trouble(503, text);
+        assert_eq!(answer.header("retry-after"), Some("300"));
+    }
+    let health: serde_json::Value = serde_json::from_slice(&site.get("/health").await.body).unwrap();
+    let nmstate = &health["images"][0]["nmstate"];
+    assert_eq!(nmstate["state"], "unavailable");
+    assert!(nmstate["reason"].as_str().unwrap().contains("has no usable nmstatectl"), "{nmstate}");
+}
+
+#[tokio::test]
 async fn an_initrd_comes_with_the_headers_of_an_iso_and_a_name_of_its_own() {
     let site = site().await;
     let path = initrd("4.17", Arch::X86_64);

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 use coreos_names::{Arch, ImageKind};
 use image_store::{Catalog, DesiredImage, ImageState};
 use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::site::{FULL_ISO, ID, Site, X86_64, add, wanted};
 
@@ -98,6 +100,32 @@ async fn a_path_with_a_slash_too_many_is_redirected_to_the_clean_one() {
     assert_eq!(answer.status, 307);
     assert_eq!(answer.header("location"), Some(&*format!("/images/{ID}?version=4.18&type=full-iso")));
     site.get("//example.com/images/x").await.assert_not_found();
+    for (path, clean) in [
+        ("/images", "/images/"),
+        ("/images?x=/", "/images/?x=/"),
+        ("/boot-artifacts", "/boot-artifacts/"),
+        ("/boot-artifacts//rootfs?version=4.18", "/boot-artifacts/rootfs?version=4.18"),
+        ("/boot-artifacts/./kernel", "/boot-artifacts/kernel"),
+        ("/x/../byid/a/../b", "/byid/b"),
+        ("//health", "/health"),
+    ] {
+        let answer = raw(&site, "GET", path).await;
+        assert!(answer.starts_with("HTTP/1.1 307 "), "{path}: {answer}");
+        assert!(answer.contains(&format!("\r\nlocation: {clean}\r\n")), "{path}: {answer}");
+    }
+    for path in ["/.", "/x/../y/images", "//example.com/../example.com/images"] {
+        assert!(raw(&site, "GET", path).await.starts_with("HTTP/1.1 404 "), "{path}");
+    }
+}
+
+/// The answer to a request whose path no client may improve.
+async fn raw(site: &Site, method: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(site.address).await.unwrap();
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 #[tokio::test]
@@ -114,6 +142,9 @@ async fn only_get_and_head_are_allowed() {
             answer.assert_empty(405);
             assert_eq!(answer.header("allow"), Some("GET, HEAD"), "{method} {path}");
         }
+        let answer = raw(&site, "CONNECT", path).await;
+        assert!(answer.starts_with("HTTP/1.1 405 "), "{path}: {answer}");
+        assert!(answer.contains("\r\nallow: GET, HEAD\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
     }
     assert!(site.upstream.asked().is_empty());
 }
@@ -188,6 +219,16 @@ async fn a_failed_image_is_announced_for_after_its_next_attempt() {
     let site = Site::with_catalog(catalog).await;
     let seconds: u64 = site.get(FULL_ISO).await.header("retry-after").unwrap().parse().unwrap();
     assert!((105..=110).contains(&seconds), "{seconds}");
+
+    // As if the clock had been set back or forth since.
+    let mut waits = Vec::new();
+    for retry_at in [SystemTime::now() + Duration::from_hours(1000), SystemTime::UNIX_EPOCH] {
+        let catalog = Arc::new(Catalog::default());
+        add(&catalog, wanted("4.18", Arch::X86_64), ImageState::Failed { reason: String::new(), retry_at });
+        let answer = Site::with_catalog(catalog).await.get(FULL_ISO).await;
+        waits.push(answer.header("retry-after").unwrap().to_owned());
+    }
+    assert_eq!(waits, ["610", "10"]);
 }
 
 #[tokio::test]

@@ -56,11 +56,12 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// Publishes an ISO with its nmstate archive, where the next test run will overwrite it.
+    /// Publishes an ISO with its nmstate archive, where the next test run finds it unless the fixture was built anew.
     pub(crate) fn of(iso: Bytes, arch: Arch) -> Self {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(arch.name());
+        let digest = Sha256::new(sha2::Sha256::digest(&iso));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(digest.to_string());
         let published = Self::publish(&directory, iso, arch);
-        published.store.prepare_nmstate(&published.lease).unwrap();
+        published.prepare_nmstate().unwrap();
         published
     }
 
@@ -83,6 +84,7 @@ impl Published {
         kind: ImageKind,
         expected: Expected,
     ) -> Self {
+        fs::create_dir_all(data_dir).unwrap();
         let store = ImageStore::open(data_dir, Limits::default()).unwrap();
         let mut staging = store.stage().unwrap();
         staging.write_all(&iso).unwrap();
@@ -90,6 +92,10 @@ impl Published {
         let path = data_dir.join(key.file_name());
         let lease = staging.seal(expected).unwrap().publish(key).unwrap();
         Self { iso, lease, path, store }
+    }
+
+    pub(crate) fn prepare_nmstate(&self) -> Result<(), image_store::Error> {
+        self.store.prepare_nmstate(&self.lease)
     }
 
     /// The program that hosts configure their network with, as it is in the image's root file system.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use coreos_names::Arch;
 use image_server::{Patience, Policy};
 use image_store::{Catalog, EntryId, ImageState};
@@ -17,6 +18,9 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::site::{FULL_ISO, Published, Setup, Site, X86_64, add, fixture, wanted};
 
+/// What can be sent from the image without a byte in memory.
+pub(crate) const ROOTFS: &str = "/boot-artifacts/rootfs?version=4.18";
+
 const BY_ID: &str = "/byid/:token";
 
 /// A service that gives up a client which takes nothing for so long.
@@ -27,10 +31,15 @@ fn with_stall(stall: Duration) -> Setup {
 
 /// A client that has asked and has a small buffer for the answer.
 async fn ask(site: &Site, path: &str) -> TcpStream {
+    ask_with(site, path, "connection: close\r\n").await
+}
+
+/// The same with other headers.
+pub(crate) async fn ask_with(site: &Site, path: &str, headers: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(64 * 1024).unwrap();
     let mut stream = socket.connect(site.address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     stream
 }
@@ -166,6 +175,33 @@ async fn a_client_that_leaves_in_mid_download_gives_back_its_slot_and_the_image(
     held.site.until_in_flight(BY_ID, 0).await;
     held.retire();
     held.until_closed().await;
+}
+
+#[tokio::test]
+async fn a_download_has_its_slot_until_its_client_has_taken_it() {
+    let setup = Setup { send_buffer: Some(64 * 1024), ..Setup::default() };
+    let held = Held::serve(setup).await;
+    let mut stream = ask_with(&held.site, ROOTFS, "range: bytes=-1048576\r\n").await;
+    let mut begun = BytesMut::new();
+    let head_len = loop {
+        stream.read_buf(&mut begun).await.unwrap();
+        if let Some(end) = begun.windows(4).position(|end| end == b"\r\n\r\n") {
+            break end + 4;
+        }
+    };
+    assert!(begun.starts_with(b"HTTP/1.1 206 "));
+    let handler = "/boot-artifacts/rootfs";
+    assert_eq!(held.site.in_flight(handler).await, 1, "most of it is still to be sent");
+    held.retire();
+    assert!(held.is_open());
+    let mut rest = vec![0; head_len + (1 << 20) - begun.len()];
+    stream.read_exact(&mut rest).await.unwrap();
+    held.site.until_in_flight(handler, 0).await;
+    held.until_closed().await;
+    stream.write_all(b"GET /live HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut next = [0; 15];
+    stream.read_exact(&mut next).await.unwrap();
+    assert_eq!(&next, b"HTTP/1.1 200 OK", "and the connection goes on");
 }
 
 #[tokio::test]

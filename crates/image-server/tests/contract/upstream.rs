@@ -1,7 +1,7 @@
 //! assisted-service as the source of infra-envs.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use image_server::{AssistedService, InvalidAssistedService};
 use test_support::assisted_service::{FakeAssistedService, Reply};
@@ -192,6 +192,30 @@ async fn a_service_with_a_ca_of_its_own_is_trusted_through_that_only() {
     for other in [None, Some(Certificate::generate().ca_pem)] {
         let site = Site::with_infra_envs(client(other.as_deref())).await;
         site.get(FULL_ISO).await.assert_trouble(502, "the infra-env service cannot be reached");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_its_own_ca_is_trusted_where_it_is_named() {
+    install_crypto_provider();
+    let later = SystemTime::now() + Duration::from_hours(1);
+    let earlier = SystemTime::now() - Duration::from_hours(1);
+    let own = Certificate::self_signed();
+    let other = Certificate::self_signed();
+    let elsewhere = Certificate::self_signed_for("127.0.0.2", later);
+    let expired = Certificate::self_signed_for("127.0.0.1", earlier);
+    for (shown, named, is_trusted) in [
+        (&own, &own, true),
+        (&own, &other, false),
+        (&elsewhere, &elsewhere, false),
+        (&expired, &expired, false),
+    ] {
+        let upstream = FakeAssistedService::start_tls(shown).await;
+        let ca = Some(named.ca_pem.as_bytes());
+        let source = AssistedService::new(upstream.url(), ca, Duration::from_secs(20)).unwrap();
+        let site = Site::with_infra_envs(Arc::new(source)).await;
+        let status = site.head(FULL_ISO).await.status;
+        assert_eq!(status, if is_trusted { 200 } else { 502 });
     }
 }
 

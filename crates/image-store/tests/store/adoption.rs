@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::io::Write;
 
-use image_store::{Error, Expected, Proof};
+use image_store::{Expected, Proof};
 use tempfile::TempDir;
 
 use crate::site::{files, iso, key, open, publish_as, sha256};
 
 #[test]
-fn a_file_of_the_predecessor_is_taken_over_if_it_is_the_image_and_left_alone_if_not() {
+fn a_file_of_the_predecessor_is_taken_over_if_it_is_the_image_and_moved_aside_if_not() {
     let (directory, iso) = (TempDir::new().unwrap(), iso());
     let store = open(&directory);
     let path = directory.path().join(key().file_name());
@@ -19,14 +19,22 @@ fn a_file_of_the_predecessor_is_taken_over_if_it_is_the_image_and_left_alone_if_
     fs::remove_dir_all(directory.path().join(".coreos-image-service")).unwrap();
     let store = open(&directory);
     fs::write(&path, b"the admin's").unwrap();
-    assert!(matches!(store.find(&key(), Expected::Release(sha256(&iso))), Err(Error::Occupied { .. })));
-    let mut staging = store.stage().unwrap();
-    staging.write_all(&iso).unwrap();
-    assert!(matches!(
-        staging.seal(Expected::Release(sha256(&iso))).unwrap().publish(key()),
-        Err(Error::Occupied { .. })
-    ));
-    assert_eq!(fs::read(&path).unwrap(), b"the admin's");
+    assert!(store.find(&key(), Expected::Release(sha256(&iso))).unwrap().is_none());
+    assert_eq!(files(directory.path()), [path.as_path()], "nothing is touched before the image is there");
+    publish_as(&store, &iso, Expected::Release(sha256(&iso)), &key());
+    assert_aside(&directory, &iso, &[b"the admin's"]);
+}
+
+/// The image is there under its name, and beside it these files under names that say what they are.
+fn assert_aside(directory: &TempDir, image: &[u8], aside: &[&[u8]]) {
+    let mut there = files(directory.path());
+    assert_eq!(there.len(), 1 + aside.len(), "{there:?}");
+    assert!(fs::read(there.remove(0)).unwrap() == image);
+    for (path, content) in there.iter().zip(aside) {
+        let seconds = path.to_str().unwrap().rsplit_once(".iso.unusable-").expect("the name").1;
+        assert!(seconds.parse::<u64>().is_ok(), "{seconds}");
+        assert!(fs::read(path).unwrap() == *content, "{}", path.display());
+    }
 }
 
 const NAMES: [&str; 2] = [
@@ -129,28 +137,30 @@ fn what_has_an_older_name_and_is_not_the_image_is_passed_over() {
 }
 
 #[test]
-fn an_image_that_cannot_be_served_says_why() {
+fn half_an_image_is_moved_aside() {
     let (directory, iso) = (TempDir::new().unwrap(), iso());
-    fs::write(directory.path().join(NAMES[0]), &iso[..iso.len() / 2]).unwrap();
-    let Err(Error::Occupied { source: Some(_), .. }) = open(&directory).find(&key(), Expected::Structure)
-    else {
-        panic!("found")
-    };
+    let half = &iso[..iso.len() / 2];
+    let store = open(&directory);
+    for _ in 0..2 {
+        // Also twice within a second.
+        fs::write(directory.path().join("theirs"), half).unwrap();
+        fs::rename(directory.path().join("theirs"), directory.path().join(NAMES[0])).unwrap();
+        assert!(store.find(&key(), Expected::Structure).unwrap().is_none());
+        publish_as(&store, &iso, Expected::Structure, &key());
+    }
+    assert_aside(&directory, &iso, &[half, half]);
 }
 
 #[test]
-fn an_image_that_was_adopted_is_not_replaced() {
+fn an_image_that_was_adopted_is_not_lost_when_another_is_wanted() {
     let (directory, iso) = (TempDir::new().unwrap(), iso());
     let path = directory.path().join(NAMES[0]);
     fs::write(&path, &iso).unwrap();
     let store = open(&directory);
     store.find(&key(), Expected::Structure).unwrap().expect("the image");
-    let other = Expected::Admin(sha256(&crate::site::other_iso()));
-    assert!(matches!(store.find(&key(), other), Err(Error::Occupied { .. })));
-    fs::write(&path, b"the admin's").unwrap();
-    assert!(matches!(store.find(&key(), Expected::Structure), Err(Error::Occupied { .. })));
-    let mut staging = store.stage().unwrap();
-    staging.write_all(&iso).unwrap();
-    assert!(matches!(staging.seal(Expected::Structure).unwrap().publish(key()), Err(Error::Occupied { .. })));
-    assert_eq!(fs::read(&path).unwrap(), b"the admin's");
+    let other = crate::site::other_iso();
+    let expected = Expected::Admin(sha256(&other));
+    assert!(store.find(&key(), expected).unwrap().is_none());
+    publish_as(&store, &other, expected, &key());
+    assert_aside(&directory, &other, &[&iso]);
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use image_store::{Error, Expected, Lease, Wanted};
+use image_store::{Error, Expected, Lease, NmstateTrouble, Wanted};
 use live_iso::Extent;
 use tempfile::TempDir;
 
@@ -83,7 +83,24 @@ fn an_image_without_the_program_says_so() {
     let Err(error @ Error::Nmstate { .. }) = store.prepare_nmstate(&lease) else { panic!("prepared") };
     assert!(!error.is_retryable());
     assert!(lease.nmstate().is_none());
+    assert!(matches!(lease.nmstate_trouble(), Some(NmstateTrouble::Unavailable { .. })));
     assert_eq!(cached(directory.path()), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn what_is_in_the_way_is_told_until_it_is_gone() {
+    let (directory, iso) = (TempDir::new().unwrap(), iso());
+    let store = open(&directory);
+    let lease = publish(&store, &iso);
+    assert_eq!(lease.nmstate_trouble(), None);
+    let place = directory.path().join(".coreos-image-service/v1/nmstate");
+    fs::remove_dir(&place).unwrap();
+    assert!(store.prepare_nmstate(&lease).unwrap_err().is_retryable());
+    let Some(NmstateTrouble::Failed { reason }) = lease.nmstate_trouble() else { panic!("no trouble") };
+    assert!(reason.contains(place.to_str().unwrap()), "{reason}");
+    fs::create_dir(&place).unwrap();
+    store.prepare_nmstate(&lease).unwrap();
+    assert_eq!(lease.nmstate_trouble(), None);
 }
 
 #[tokio::test]

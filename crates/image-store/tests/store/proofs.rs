@@ -92,7 +92,7 @@ fn a_release_replaces_nothing() {
 }
 
 #[test]
-fn what_somebody_put_in_place_of_our_image_is_not_replaced() {
+fn what_somebody_put_in_place_of_our_image_is_moved_aside() {
     let (directory, iso) = (TempDir::new().unwrap(), iso());
     publish(&open(&directory), &iso);
     let path = directory.path().join(key().file_name());
@@ -103,11 +103,13 @@ fn what_somebody_put_in_place_of_our_image_is_not_replaced() {
     for expected in
         [Expected::Release(sha256(&iso)), Expected::Admin(sha256(&other_iso())), Expected::Structure]
     {
-        assert!(matches!(store.find(&key(), expected), Err(Error::Occupied { .. })), "{expected:?}");
+        assert!(store.find(&key(), expected).unwrap().is_none(), "{expected:?}");
     }
     let mut staging = store.stage().unwrap();
     staging.write_all(&iso).unwrap();
     let sealed = staging.seal(Expected::Release(sha256(&iso))).unwrap();
-    assert!(matches!(sealed.publish(key()), Err(Error::Occupied { .. })));
-    assert_eq!(fs::read(&path).unwrap(), b"the admin's");
+    sealed.publish(key()).unwrap();
+    assert!(fs::read(&path).unwrap() == iso);
+    let [_, aside] = &files(directory.path())[..] else { panic!("two files") };
+    assert_eq!(fs::read(aside).unwrap(), b"the admin's");
 }

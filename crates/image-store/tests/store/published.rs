@@ -73,12 +73,20 @@ fn a_start_removes_what_a_crash_left_and_nothing_that_is_alive() {
     let running = open(&directory);
     let mut alive = running.stage().unwrap();
     alive.write_all(b"half an image").unwrap();
-    let crashed = directory.path().join(STAGING).join("0123-0.iso");
-    fs::write(&crashed, b"half an image").unwrap();
-    fs::write(directory.path().join("notes.txt"), b"the admin's").unwrap();
+    let crashed = ["iso", "json", "nmstate"].map(|extension| {
+        directory.path().join(STAGING).join(format!("0123456789abcdef0123456789abcdef-0.{extension}"))
+    });
+    for path in &crashed {
+        fs::write(path, b"half an image").unwrap();
+    }
+    let staged_by_nobody = directory.path().join(STAGING).join("notes.iso");
+    for path in [&staged_by_nobody, &directory.path().join("notes.txt")] {
+        fs::write(path, b"the admin's").unwrap();
+    }
 
     open(&directory);
-    assert!(!crashed.exists());
+    assert!(crashed.iter().all(|path| !path.exists()));
+    fs::remove_file(staged_by_nobody).expect("it is still there");
     assert_eq!(files(&directory.path().join(STAGING)).len(), 1, "the living one");
     assert_eq!(files(directory.path()), [directory.path().join("notes.txt")]);
     drop(alive);

@@ -93,11 +93,13 @@ fn bytes_that_were_judged_wrong_are_not_kept() {
 #[test]
 fn an_image_that_could_not_be_published_for_good_is_not_kept() {
     let (directory, iso) = (TempDir::new().unwrap(), iso());
-    fs::write(directory.path().join(key().file_name()), b"the admin's").unwrap();
-    let mut staging = half(&open(&directory), &iso, Some("\"v1\""));
+    let store = open(&directory);
+    let other = crate::site::other_iso();
+    let mut staging = half(&store, &iso, Some("\"v1\""));
     staging.write_all(&iso[iso.len() / 2..]).unwrap();
-    let sealed = staging.seal(Expected::Structure).unwrap();
-    assert!(matches!(sealed.publish(key()), Err(Error::Occupied { .. })));
+    let sealed = staging.seal(Expected::Release(sha256(&iso))).unwrap();
+    crate::site::publish(&store, &other);
+    assert!(matches!(sealed.publish(key()), Err(Error::Conflict { .. })));
     assert_eq!(unfinished(directory.path()), [] as [String; 0]);
 }
 

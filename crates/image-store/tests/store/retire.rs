@@ -104,7 +104,7 @@ fn a_clock_that_is_set_neither_hurries_nor_stops_it() {
 }
 
 #[test]
-fn what_we_did_not_write_is_retired_but_never_removed() {
+fn what_we_neither_wrote_nor_wanted_is_retired_but_never_removed() {
     let directory = TempDir::new().unwrap();
     let (store, now) = (open(&directory), SystemTime::now());
     let adopted = directory.path().join("rhcos-full-iso-4.18-418.94.202511191518-0-x86_64.iso");
@@ -124,6 +124,38 @@ fn what_we_did_not_write_is_retired_but_never_removed() {
     assert_eq!(collected(&store), []);
     assert_eq!(files(directory.path()).len(), others.len() + 1);
     store.find(&key(), Expected::Structure).unwrap().expect("the image, wanted again");
+}
+
+#[test]
+fn what_we_took_over_for_an_entry_goes_like_ours() {
+    let names = [
+        "rhcos-full-iso-418.94.202511191518-0-x86_64.iso",
+        "rhcos-full-iso-4.18-418.94.202511191518-0-x86_64.iso",
+    ];
+    for name in names {
+        let directory = TempDir::new().unwrap();
+        let (store, now) = (open(&directory), SystemTime::now());
+        fs::write(directory.path().join(name), iso()).unwrap();
+        store.find(&key(), Expected::Structure).unwrap().expect("the image");
+        store.retire(&wanting(&[key()]), now, DAY).unwrap();
+        assert_eq!(hours(&store, now, 23), 1);
+        assert_eq!(collected(&store), []);
+        assert_eq!(hours(&store, now + 24 * HOUR, 0), 0);
+        assert_eq!(collected(&store), [key()]);
+        assert_eq!(files(directory.path()), [] as [std::path::PathBuf; 0]);
+    }
+
+    // What somebody has put in its place is another file.
+    let directory = TempDir::new().unwrap();
+    let (store, now) = (open(&directory), SystemTime::now());
+    let path = directory.path().join(names[0]);
+    fs::write(&path, iso()).unwrap();
+    store.find(&key(), Expected::Structure).unwrap().expect("the image");
+    store.retire(&wanting(&[key()]), now, DAY).unwrap();
+    fs::write(&path, b"the admin's").unwrap();
+    hours(&store, now, 24);
+    assert_eq!(collected(&store), []);
+    assert_eq!(fs::read(path).unwrap(), b"the admin's");
 }
 
 #[test]

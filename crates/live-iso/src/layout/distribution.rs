@@ -1,3 +1,5 @@
+//! The kinds of CoreOS there are, told by the volume id. ISOs of anything else are refused.
+
 use std::fmt;
 
 /// A kind of CoreOS.

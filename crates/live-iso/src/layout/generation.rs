@@ -1,3 +1,6 @@
+//! How the format has grown since 2020. Nothing is decided by the generation: each part is looked for by itself, and the
+//! generation only says what was found.
+
 use super::{Features, IgnitionArea, IgnitionAreaSource, KernelArgumentAreaSource, KernelArgumentAreas};
 use crate::embed_headers::EmbedHeaders;
 

@@ -1,3 +1,9 @@
+//! The area for an Ignition config. `coreos/igninfo.json` describes it, before that was invented a header in the system
+//! area, and where there is neither it is the file `images/ignition.img`.
+//!
+//! Reference: coreos-installer. On s390x the area is a part of `images/cdboot.img`, and nothing older than the JSON file
+//! tells where.
+
 use std::fmt;
 
 use super::metadata::{self, IGNINFO, IgnInfo};

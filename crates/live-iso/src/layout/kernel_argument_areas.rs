@@ -1,4 +1,4 @@
-//! The areas that hold the kernel's command line, one for each boot loader:
+//! The areas that hold the kernel's command line, one for each boot loader, or for each entry of its menu:
 //!
 //! ```text
 //! linux /images/pxeboot/vmlinuz ARGUMENTS\n##########...####### COREOS_KARG_EMBED_AREA
@@ -15,6 +15,7 @@
 mod marker;
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -172,10 +173,14 @@ impl KernelArgumentAreas {
         let mut areas = Vec::new();
         let mut unmarked = None;
         for file in configurations {
-            match KernelArgumentArea::marked(file, source)? {
-                Some(area) => areas.push(area),
-                None => unmarked = Some(file.path()),
+            let marked = KernelArgumentArea::marked(file, source)?;
+            if marked.is_empty() {
+                unmarked = Some(file.path());
             }
+            areas.extend(marked);
+        }
+        if areas.len() > AREAS_MAX {
+            return Err(Error::TooMany { what: "areas for kernel arguments", max: AREAS_MAX as u64 });
         }
         if areas.is_empty() {
             return Ok(None);
@@ -276,15 +281,16 @@ impl KernelArgumentArea {
         Ok(Self::new(file.path().to_owned(), extent, KernelArgumentAreaSource::Header))
     }
 
-    fn marked<R: ReadAt + ?Sized>(file: &File, source: &Source<'_, R>) -> Result<Option<Self>, Error> {
+    fn marked<R: ReadAt + ?Sized>(file: &File, source: &Source<'_, R>) -> Result<Vec<Self>, Error> {
         let whole = file.extent()?;
         let configuration = source.read(file.path(), whole, CONFIGURATION_BYTES_MAX)?;
         let bad_area = |problem| bad_area(KernelArgumentAreaSource::Marker, file.path(), problem);
-        let Some(area) = marker::find(&configuration).map_err(bad_area)? else { return Ok(None) };
-        let extent = Extent { offset: whole.offset + area.start as u64, len: area.len() as u64 };
-        require_size(extent.len)?;
-        let area = Self::new(file.path().to_owned(), extent, KernelArgumentAreaSource::Marker);
-        area.with_text(source).map(Some)
+        let area = |area: Range<usize>| {
+            let extent = Extent { offset: whole.offset + area.start as u64, len: area.len() as u64 };
+            require_size(extent.len)?;
+            Self::new(file.path().to_owned(), extent, KernelArgumentAreaSource::Marker).with_text(source)
+        };
+        marker::find(&configuration).map_err(bad_area)?.into_iter().map(area).collect()
     }
 
     fn with_text<R: ReadAt + ?Sized>(self, source: &Source<'_, R>) -> Result<Self, Error> {

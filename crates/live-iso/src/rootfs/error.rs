@@ -1,3 +1,6 @@
+//! How taking something out of a root file system fails. Whether the machine, the ISO or its age is to blame decides about
+//! another attempt.
+
 use std::io;
 
 /// Why something cannot be taken out of a root file system.

@@ -1,3 +1,5 @@
+//! The file system within `rootfs.img`: where it is, which one it is, and reads that stay within it.
+
 use std::io;
 
 use super::{RootfsError, RootfsFileSystem, erofs, squashfs};

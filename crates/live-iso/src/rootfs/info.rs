@@ -1,3 +1,5 @@
+//! What can be told of a root file system from its superblock alone.
+
 use std::fmt;
 
 /// What the superblock of a root file system says of it.

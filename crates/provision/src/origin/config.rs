@@ -1,3 +1,5 @@
+//! What an admin may set about downloads: additions to requests, whom to trust, how patient to be.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long a server may send nothing.
     pub read_timeout: Duration,
+    /// A server that is slower counts as one that sends nothing.
+    pub min_rate: MinRate,
     /// How many requests in a row may fail without bringing the download on.
     pub tries: u32,
     /// How long to wait between them. A server that asks to be left alone for longer than the longest wait ends the
@@ -34,6 +38,15 @@ pub struct Config {
     pub retry: RetryPolicy,
     /// The largest image, in bytes.
     pub max_size: u64,
+}
+
+/// How fast a download has to be: a gigabyte at this rate takes days, and others may wait for it to end.
+#[derive(Clone, Copy, Debug)]
+pub struct MinRate {
+    /// So many bytes have to arrive
+    pub bytes: u64,
+    /// in this time, again and again.
+    pub within: Duration,
 }
 
 impl Default for Config {
@@ -46,6 +59,7 @@ impl Default for Config {
             user_agent: concat!("coreos-image-service/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_mins(1),
+            min_rate: MinRate { bytes: 1 << 20, within: Duration::from_mins(5) },
             tries: 4,
             retry: RetryPolicy { shortest: Duration::from_secs(1), longest: Duration::from_secs(30) },
             // Appliance ISOs have up to 60 GiB.
@@ -64,7 +78,10 @@ pub struct InvalidRequestParameters {
 
 /// Headers that an admin adds to requests for images. Their values are never shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RequestHeaders(HeaderMap);
+pub struct RequestHeaders {
+    sent: HeaderMap,
+    ignored: Vec<HeaderName>,
+}
 
 impl RequestHeaders {
     /// Headers that belong to the connection or the download; another value would break them. The predecessor's HTTP
@@ -72,10 +89,10 @@ impl RequestHeaders {
     const OURS: [HeaderName; 7] =
         [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, ACCEPT_ENCODING, RANGE, IF_RANGE];
 
-    /// Reads a JSON object of strings. Headers that would break the download are left out with a warning.
+    /// Reads a JSON object of strings. Headers that would break the download are left out, see [`Self::ignored`].
     pub fn parse(json: &str) -> Result<Self, InvalidRequestParameters> {
         let mut problems = Vec::new();
-        let mut headers = HeaderMap::new();
+        let (mut sent, mut ignored) = (HeaderMap::new(), Vec::new());
         for (name, value) in strings(json, &mut problems) {
             let Ok(header) = HeaderName::from_bytes(name.as_bytes()) else {
                 problems.push(format!("{name:?} is not the name of a header"));
@@ -86,17 +103,26 @@ impl RequestHeaders {
                 continue;
             };
             if Self::OURS.contains(&header) {
-                tracing::warn!(header = %header, "this header is not sent with requests for OS images: the download itself sets it");
+                ignored.push(header);
                 continue;
             }
             value.set_sensitive(true);
-            headers.insert(header, value);
+            sent.insert(header, value);
         }
-        if problems.is_empty() { Ok(Self(headers)) } else { Err(InvalidRequestParameters { problems }) }
+        if problems.is_empty() {
+            Ok(Self { sent, ignored })
+        } else {
+            Err(InvalidRequestParameters { problems })
+        }
+    }
+
+    /// The headers that are not sent because the download itself sets them. The admin should be told.
+    pub fn ignored(&self) -> &[HeaderName] {
+        &self.ignored
     }
 
     pub(super) fn into_map(self) -> HeaderMap {
-        self.0
+        self.sent
     }
 }
 
@@ -157,7 +183,7 @@ mod tests {
         let json = r#"{"Authorization": "Bearer secret", "X-Key": "secret", "range": "secret"}"#;
         let headers = RequestHeaders::parse(json).unwrap();
         let params = QueryParams::parse(json).unwrap();
-        assert_eq!(headers.0.len(), 2, "{headers:?}");
+        assert_eq!((headers.sent.len(), headers.ignored()), (2, &[super::RANGE][..]), "{headers:?}");
         for shown in [format!("{headers:?}"), format!("{params:?}")] {
             assert!(!shown.contains("secret"), "{shown}");
         }

@@ -1,3 +1,5 @@
+//! The header that says which part of a file an answer holds (RFC 9110, 14.4).
+
 use std::str::FromStr;
 
 /// `Content-Range: bytes 100-199/200`: which part of how many bytes a partial answer holds.

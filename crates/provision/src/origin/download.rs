@@ -9,12 +9,14 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, HeaderValue};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::content_range::ContentRange;
 use super::retry::{Tries, retry_after};
 use super::transport::{Reply, Resume, Transport};
-use super::{Config, Error, OriginUrl, validator};
+use super::{Config, Error, MinRate, OriginUrl, validator};
 use crate::RetryPolicy;
+use crate::blocking::blocking;
 
 /// Where the bytes of a download go. Its methods may block: they are called on the thread pool for blocking work.
 pub trait Sink: Send + 'static {
@@ -30,12 +32,34 @@ pub trait Sink: Send + 'static {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
+/// What a download has to hold while it keeps a server busy, where only so many may run at a time.
+pub trait Permission: Send {
+    /// Lets others go first: the download waits to try again.
+    fn give_back(&mut self);
+    /// Waits until the download may go on.
+    fn regain(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Any number of downloads may run.
+impl Permission for () {
+    fn give_back(&mut self) {}
+
+    async fn regain(&mut self) {}
+}
+
 /// The web servers that images come from.
 pub struct Origin {
     transport: Transport,
     tries: u32,
     retry: RetryPolicy,
+    limits: Limits,
+}
+
+/// What an answer's body is held to.
+#[derive(Clone, Copy)]
+struct Limits {
     max_size: u64,
+    min_rate: MinRate,
 }
 
 impl fmt::Debug for Origin {
@@ -53,15 +77,27 @@ impl Origin {
 
     /// A client; proxies are those of the environment.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let Config { tries, retry, max_size, .. } = config;
-        Ok(Self { transport: Transport::new(config)?, tries, retry, max_size })
+        let Config { tries, retry, max_size, min_rate, .. } = config;
+        let limits = Limits { max_size, min_rate };
+        Ok(Self { transport: Transport::new(config)?, tries, retry, limits })
     }
 
     /// Writes the file at `url` into `sink`, after what that holds already.
     ///
     /// The sink is given back in any case, with all the bytes there are: after a failure another call goes on with it.
     /// If this future is dropped, so is the sink, as soon as it has written what was on its way.
-    pub async fn download<S: Sink>(&self, url: &OriginUrl, mut sink: S) -> (S, Result<(), Error>) {
+    pub async fn download<S: Sink>(&self, url: &OriginUrl, sink: S) -> (S, Result<(), Error>) {
+        self.download_permitted(url, sink, &mut ()).await
+    }
+
+    /// The same, with a permission that is held already. It is given back while a server that brought nothing is left
+    /// alone before the next try.
+    pub async fn download_permitted<S: Sink>(
+        &self,
+        url: &OriginUrl,
+        mut sink: S,
+        permission: &mut impl Permission,
+    ) -> (S, Result<(), Error>) {
         let mut tries = Tries::new(self.tries, self.retry);
         // The size is remembered as long as the sink holds bytes of a file that has it.
         let mut total = None;
@@ -73,10 +109,13 @@ impl Origin {
             if sink.written() >= furthest.saturating_add(Self::WORTH_A_REQUEST) {
                 furthest = sink.written();
                 tries.renew();
+            } else {
+                permission.give_back();
             }
             if let Err(error) = tries.next_after(error).await {
                 return (sink, Err(error));
             }
+            permission.regain().await;
         }
     }
 
@@ -98,12 +137,13 @@ impl Origin {
         let start = match Start::of(&reply, resume.is_some().then_some(offset), sink.validator(), *total) {
             Ok(start) => start,
             Err((error, keep)) => {
-                let sink = if keep { sink } else { blocking(sink, |sink| drop(sink.restart(None))).await.0 };
+                let sink = if keep { sink } else { lend(sink, |sink| drop(sink.restart(None))).await.0 };
                 return (sink, Err(error));
             }
         };
         *total = start.total;
-        let limit = self.max_size;
+        let limits = self.limits;
+        let limit = limits.max_size;
         if start.total.is_some_and(|total| total > limit) {
             return (sink, Err(Error::TooLarge { url: reply.url, limit }));
         }
@@ -113,8 +153,8 @@ impl Origin {
             }
             sink.begin(start.total)
         };
-        match blocking(sink, prepare).await {
-            (sink, Ok(())) => transfer(reply, sink, start.total, limit).await,
+        match lend(sink, prepare).await {
+            (sink, Ok(())) => transfer(reply, sink, start.total, limits).await,
             (sink, Err(error)) => (sink, Err(Error::Sink(error))),
         }
     }
@@ -175,7 +215,7 @@ async fn transfer<S: Sink>(
     mut reply: Reply,
     mut sink: S,
     total: Option<u64>,
-    limit: u64,
+    Limits { max_size: limit, min_rate }: Limits,
 ) -> (S, Result<(), Error>) {
     let offset = sink.written();
     let mut received = offset;
@@ -184,20 +224,29 @@ async fn transfer<S: Sink>(
         let written = write(&mut sink, arriving);
         (sink, written)
     });
+    let mut pace = Pace::new(min_rate);
     let end = loop {
-        match reply.response.chunk().await {
+        let Ok(chunk) = tokio::time::timeout_at(pace.deadline, reply.response.chunk()).await else {
+            let MinRate { bytes, within } = min_rate;
+            break Err(Error::TooSlow { url: reply.url, bytes, within });
+        };
+        match chunk {
             Ok(Some(chunk)) => {
                 received = received.saturating_add(chunk.len() as u64);
+                pace.count(chunk.len() as u64);
                 if total.is_some_and(|total| received > total) {
                     break Err(Error::WrongPart { url: reply.url, offset });
                 }
                 if received > limit {
                     break Err(Error::TooLarge { url: reply.url, limit });
                 }
+                let waiting = Instant::now();
                 if chunks.send(chunk).await.is_err() {
                     // The writer has an error to tell.
                     break Ok(());
                 }
+                // A slow disk is none of the server's fault.
+                pace.deadline += waiting.elapsed();
             }
             Ok(None) if total.is_none_or(|total| total == received) => break Ok(()),
             Ok(None) => break Err(Error::BrokenOff { url: reply.url, received, total, source: None }),
@@ -212,6 +261,27 @@ async fn transfer<S: Sink>(
     (sink, written.map_err(Error::Sink).and(end))
 }
 
+/// Whether bytes come fast enough.
+struct Pace {
+    rate: MinRate,
+    /// Bytes that are still to come before the deadline.
+    missing: u64,
+    deadline: Instant,
+}
+
+impl Pace {
+    fn new(rate: MinRate) -> Self {
+        Self { rate, missing: rate.bytes, deadline: Instant::now() + rate.within }
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.missing = self.missing.saturating_sub(bytes);
+        if self.missing == 0 {
+            *self = Self::new(self.rate);
+        }
+    }
+}
+
 fn write(sink: &mut impl Sink, mut chunks: mpsc::Receiver<Bytes>) -> io::Result<()> {
     while let Some(chunk) = chunks.blocking_recv() {
         sink.write(&chunk)?;
@@ -220,15 +290,15 @@ fn write(sink: &mut impl Sink, mut chunks: mpsc::Receiver<Bytes>) -> io::Result<
 }
 
 /// Lends the sink to the thread pool for blocking work.
-async fn blocking<S: Sink, T: Send + 'static>(
+async fn lend<S: Sink, T: Send + 'static>(
     mut sink: S,
     work: impl FnOnce(&mut S) -> T + Send + 'static,
 ) -> (S, T) {
-    let task = tokio::task::spawn_blocking(move || {
+    blocking(move || {
         let result = work(&mut sink);
         (sink, result)
-    });
-    joined(task).await
+    })
+    .await
 }
 
 async fn joined<T>(task: JoinHandle<T>) -> T {

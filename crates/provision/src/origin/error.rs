@@ -1,3 +1,5 @@
+//! Why a download failed, and whether it is worth trying again.
+
 use std::io;
 use std::time::Duration;
 
@@ -48,6 +50,16 @@ pub enum Error {
         total: Option<u64>,
         /// How the connection was lost, if it was.
         source: Option<reqwest::Error>,
+    },
+    /// The bytes come so slowly that they would never be all there.
+    #[error("{url} sends fewer than {bytes} bytes in {} s", within.as_secs())]
+    TooSlow {
+        /// Where the bytes come from.
+        url: RedactedUrl,
+        /// How many have to come.
+        bytes: u64,
+        /// In which time.
+        within: Duration,
     },
     /// The server sends a part of the file that was not asked for, or of another file.
     #[error("{url} answers with another part of the file than the one from byte {offset} on")]
@@ -104,7 +116,11 @@ impl Error {
     /// Whether the same request may succeed later with nothing changed by an admin.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Transport { .. } | Self::BrokenOff { .. } | Self::WrongPart { .. } | Self::Sink(_) => true,
+            Self::Transport { .. }
+            | Self::BrokenOff { .. }
+            | Self::TooSlow { .. }
+            | Self::WrongPart { .. }
+            | Self::Sink(_) => true,
             Self::Status { status, .. } => {
                 status.is_server_error() || matches!(status.as_u16(), 408 | 416 | 425 | 429)
             }

@@ -1,3 +1,5 @@
+//! The tries of one download, and what a server says about when to come back.
+
 use std::time::{Duration, SystemTime};
 
 use coreos_names::WithCauses;

@@ -1,3 +1,5 @@
+//! Where an image is on a web server, as a type that shows no secret.
+
 use std::fmt;
 use std::str::FromStr;
 

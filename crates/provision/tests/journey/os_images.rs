@@ -4,13 +4,13 @@ use std::fs;
 use std::io::Read as _;
 
 use coreos_names::{Arch, ImageKind};
-use image_store::{ImageState, Lookup, Proof};
+use image_store::{ImageState, Lookup, NmstateTrouble, Proof};
 use serde_json::{Value, json};
 use test_support::fixtures::{OS_BUILD, live_iso};
 use test_support::origin::{Fault, File};
 use test_support::payload::{Content, ReleaseBuilder};
 
-use crate::site::{Site, content};
+use crate::site::{Run, Site, content};
 
 fn entry(openshift_version: &str, url: &str) -> Value {
     json!({"openshift_version": openshift_version, "cpu_architecture": "x86_64", "version": OS_BUILD, "url": url})
@@ -145,6 +145,37 @@ async fn both_types_of_one_build_are_different_images() {
 }
 
 #[tokio::test]
+async fn an_appliance_iso_is_kept_across_restarts() {
+    let site = Site::new().await;
+    let url = site.origin.publish("/ove.iso", File::new(iso()));
+    let appliance = with(entry("4.18", &url), "type", "disconnected-iso");
+    for known in [0, 1] {
+        let run = site.provision_os_images(std::slice::from_ref(&appliance), &[]);
+        run.finished().await;
+        assert_eq!(run.known.get(), Some(&known));
+        let found = run.catalog.find("4.18", Arch::X86_64, ImageKind::Disconnected);
+        assert!(matches!(found, Lookup::Ready(_)), "{found:?}");
+        assert_eq!(site.published(), [format!("rhcos-disconnected-iso-{OS_BUILD}-x86_64.iso")]);
+    }
+    assert_eq!(site.origin.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn names_that_only_the_predecessor_knew_are_served() {
+    let site = Site::new().await;
+    let url = site.origin.publish("/live.iso", File::new(iso()));
+    let entries = ["4.18-custom", "v4.17", "5"].map(|version| entry(version, &url));
+    for _start in 0..2 {
+        let run = site.provision_os_images(&entries, &[]);
+        run.finished().await;
+        for name in ["4.18-custom", "v4.17", "4.17", "5"] {
+            run.ready(name, Arch::X86_64);
+        }
+        assert!(matches!(run.catalog.find("4.18", Arch::X86_64, ImageKind::Full), Lookup::Unknown));
+    }
+}
+
+#[tokio::test]
 async fn a_restart_asks_nobody() {
     let site = Site::new().await;
     let url = site.origin.publish("/live.iso", File::new(iso()));
@@ -242,6 +273,44 @@ async fn an_image_is_tried_again_until_it_is_there() {
     run.ready("4.17", Arch::X86_64);
 }
 
+/// Entries of different images at one server, in this order.
+fn entries_at(site: &Site, names: &[(&str, &str)]) -> Vec<Value> {
+    let entry = |(version, path): &(&str, &str)| {
+        let build = format!("{}.94.1-0", version.replace('.', ""));
+        with(entry(version, &site.origin.url(path)), "version", &build)
+    };
+    names.iter().map(entry).collect()
+}
+
+#[tokio::test]
+async fn servers_that_fail_hold_up_nobody_else() {
+    let site = Site::new().await;
+    site.origin.publish("/good.iso", File::new(iso()));
+    for path in ["/bad1.iso", "/bad2.iso"] {
+        site.origin.inject(path, Fault::status(503));
+    }
+    let entries = entries_at(&site, &[("4.16", "/bad1.iso"), ("4.17", "/bad2.iso"), ("4.18", "/good.iso")]);
+    // There is one slot, and whoever was answered 503 waits for an hour.
+    let run = site.provision_one_by_one(&entries);
+    run.until("the good one is there", |run| run.is_ready("4.18", Arch::X86_64)).await;
+    run.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_downloaded_first_and_the_rest_in_the_order_of_the_configuration() {
+    let site = Site::new().await;
+    let images = [("4.18", "/1.iso"), ("4.16", "/2.iso"), ("4.17", "/3.iso"), ("4.15", "/4.iso")];
+    for (_, path) in images {
+        site.origin.publish(path, File::new(iso()));
+    }
+    let run = site.provision_one_by_one(&entries_at(&site, &images));
+    // Nothing has begun before this function waits for the first time.
+    assert!(!run.is_ready("4.15", Arch::X86_64));
+    run.finished().await;
+    let asked: Vec<_> = site.origin.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(asked, ["/1.iso", "/4.iso", "/2.iso", "/3.iso"]);
+}
+
 #[tokio::test]
 async fn a_full_disk_is_told_and_tried_again() {
     let site = Site::new().await;
@@ -273,6 +342,27 @@ async fn a_directory_that_cannot_be_written_is_told_and_tried_again() {
     fs::create_dir(&staging).unwrap();
     run.finished().await;
     run.ready("4.18", Arch::X86_64);
+}
+
+#[tokio::test]
+async fn nmstatectl_is_tried_again_while_the_image_is_served() {
+    let site = Site::new().await;
+    let url = site.origin.publish("/live.iso", File::new(iso()));
+    let place = site.data_dir().join(".coreos-image-service/v1/nmstate");
+    let in_trouble = |run: &Run| {
+        let lease = run.is_ready("4.18", Arch::X86_64).then(|| run.ready("4.18", Arch::X86_64));
+        lease.is_some_and(|lease| matches!(lease.nmstate_trouble(), Some(NmstateTrouble::Failed { .. })))
+    };
+    // The image is new, and then it is known.
+    for _start in 0..2 {
+        let run = site.provision_prepared(&[entry("4.18", &url)], || fs::remove_dir(&place).unwrap());
+        run.until("the image is served without nmstatectl", in_trouble).await;
+        fs::create_dir(&place).unwrap();
+        run.finished().await;
+        assert!(run.ready("4.18", Arch::X86_64).nmstate().is_some());
+        fs::remove_dir_all(&place).unwrap();
+        fs::create_dir(&place).unwrap();
+    }
 }
 
 fn release(version: &str) -> ReleaseBuilder {

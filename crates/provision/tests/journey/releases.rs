@@ -188,6 +188,24 @@ async fn a_restart_downloads_nothing_and_needs_no_registry() {
 }
 
 #[tokio::test]
+async fn a_restored_image_is_hashed_while_others_are_served_and_needs_no_registry() {
+    let mut site = Site::new().await;
+    let tag = site.publish(release("4.18.52"));
+    let start = |site: &Site| site.provision(&[("4.18", "4.18.52", "x86_64", &tag)]);
+    start(&site).finished().await;
+    let run = start(&site);
+    run.finished().await;
+    assert_eq!(run.known.get(), Some(&1));
+
+    site.stop_registry().await;
+    let image = site.data_dir().join(&site.published()[0]);
+    std::fs::File::open(image).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    let run = start(&site);
+    run.until("the image is ready", |run| run.is_ready("4.18", Arch::X86_64)).await;
+    assert_eq!(run.known.get(), Some(&0), "nothing is read whole before the first request is answered");
+}
+
+#[tokio::test]
 async fn a_release_by_digest_is_not_even_asked_for_again() {
     let site = Site::new().await;
     let built = release("4.18.52").build().unwrap();

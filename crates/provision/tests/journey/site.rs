@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use coreos_names::{Arch, ImageKind};
@@ -125,6 +125,13 @@ impl Site {
         self.provision_all(os_images, "{\"auths\": {}}", &[], prepare)
     }
 
+    /// Provisions entries of OS_IMAGES, one download at a time. A server that fails is not asked again before long.
+    pub(crate) fn provision_one_by_one(&self, os_images: &[Value]) -> Run {
+        let hour = Duration::from_hours(1);
+        let patient = RetryPolicy { shortest: hour, longest: 2 * hour };
+        self.provision_in(os_images, "{\"auths\": {}}", &[], || {}, patient, 1)
+    }
+
     /// The same with another pull secret.
     pub(crate) fn provision_with(&self, pull_secret: &str, releases: &[(&str, &str, &str, &str)]) -> Run {
         self.provision_all(&[], pull_secret, releases, || {})
@@ -137,12 +144,25 @@ impl Site {
         releases: &[(&str, &str, &str, &str)],
         prepare: impl FnOnce(),
     ) -> Run {
+        let moment = RetryPolicy { shortest: Duration::from_millis(1), longest: Duration::from_millis(10) };
+        self.provision_in(os_images, pull_secret, releases, prepare, moment, 2)
+    }
+
+    fn provision_in(
+        &self,
+        os_images: &[Value],
+        pull_secret: &str,
+        releases: &[(&str, &str, &str, &str)],
+        prepare: impl FnOnce(),
+        origin_retry: RetryPolicy,
+        concurrent_downloads: usize,
+    ) -> Run {
         let os_images = match os_images {
             [] => Vec::new(),
             entries => os_images::parse(&json!(entries).to_string()).unwrap(),
         };
-        let moment = RetryPolicy { shortest: Duration::from_millis(1), longest: Duration::from_millis(10) };
-        let origin = origin::Config { tries: 2, retry: moment, max_size: u64::MAX, ..Default::default() };
+        let origin =
+            origin::Config { tries: 2, retry: origin_retry, max_size: u64::MAX, ..Default::default() };
         let registries = releases.iter().map(|release| release.3.split_once('/').unwrap().0);
         let config = Config {
             credentials: PullSecret::parse(pull_secret).unwrap(),
@@ -164,16 +184,20 @@ impl Site {
             ImageStore::open(self.data.path(), Limits::default()).unwrap(),
             Arc::clone(&catalog),
             RetryPolicy { shortest: Duration::from_millis(50), longest: Duration::from_millis(200) },
-            2,
+            concurrent_downloads,
         ));
         prepare();
         let mut provisioning = provisioner.announce(os_images, releases);
         let download_names = provisioning.download_names();
+        let known = Arc::new(OnceLock::new());
+        let (served, noted) = (Arc::clone(&catalog), Arc::clone(&known));
         let task = tokio::spawn(async move {
             provisioning.serve_known().await;
+            let ready = served.report().into_iter().filter(|image| image.proof().is_some()).count();
+            noted.set(ready).expect("it is set once");
             provisioning.run().await;
         });
-        Run { catalog, download_names, task }
+        Run { catalog, download_names, known, task }
     }
 }
 
@@ -189,6 +213,8 @@ fn files(directory: &Path) -> Vec<String> {
 pub(crate) struct Run {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) download_names: BTreeSet<String>,
+    /// How many images were ready before the first request would have been answered.
+    pub(crate) known: Arc<OnceLock<usize>>,
     task: JoinHandle<()>,
 }
 

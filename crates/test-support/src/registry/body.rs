@@ -2,6 +2,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -25,6 +26,7 @@ pub(crate) fn body(
         Some(Fault::CutAfter(limit)) => (*limit, End::Cut),
         Some(Fault::EndAfter(limit)) => (*limit, End::Clean),
         Some(Fault::StallAfter(limit)) => (*limit, End::Stall),
+        Some(Fault::TrickleAfter(limit)) => (whole, End::Trickle(*limit)),
         Some(Fault::Append(more)) => (whole, End::More(more)),
         _ => (whole, End::Clean),
     };
@@ -62,14 +64,24 @@ enum End {
     Clean,
     Cut,
     Stall,
+    /// Byte by byte from here on.
+    Trickle(u64),
     More(&'static [u8]),
 }
 
 fn send(mut source: impl Read, corrupt: Option<u64>, end: End, sender: &mpsc::Sender<io::Result<Bytes>>) {
     let mut sent = 0;
     loop {
+        let size = match end {
+            End::Trickle(start) if sent >= start => {
+                std::thread::sleep(Duration::from_millis(5));
+                1
+            }
+            End::Trickle(start) => (start - sent).min(CHUNK as u64),
+            _ => CHUNK as u64,
+        };
         let mut chunk = Vec::with_capacity(CHUNK);
-        source.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).expect("the content can be read");
+        source.by_ref().take(size).read_to_end(&mut chunk).expect("the content can be read");
         if chunk.is_empty() {
             break;
         }
@@ -84,7 +96,7 @@ fn send(mut source: impl Read, corrupt: Option<u64>, end: End, sender: &mpsc::Se
         }
     }
     match end {
-        End::Clean => {}
+        End::Clean | End::Trickle(_) => {}
         End::Cut => drop(sender.blocking_send(Err(io::Error::other("cut as told")))),
         End::More(more) => drop(sender.blocking_send(Ok(Bytes::from_static(more)))),
         // Until the client has gone.

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::serve::Listener;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +28,8 @@ impl Certificate {
         let key = || KeyPair::generate().expect("keys can be made");
         let mut authority = CertificateParams::new(Vec::new()).expect("no name is wrong");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL takes a certificate for self-signed if it has its issuer's name.
+        authority.distinguished_name.push(DnType::CommonName, "authority");
         let authority = CertifiedIssuer::self_signed(authority, key()).expect("an authority can be made");
 
         let names = ["127.0.0.1", "localhost"].map(str::to_owned).to_vec();
@@ -36,6 +38,27 @@ impl Certificate {
         let signed = params.signed_by(&key, &authority).expect("a certificate can be made");
         Self {
             ca_pem: authority.pem(),
+            certificate_pem: signed.pem(),
+            key_pem: key.serialize_pem(),
+            signed,
+            key,
+        }
+    }
+
+    /// Makes one that is its own authority, as `openssl req -x509` does.
+    pub fn self_signed() -> Self {
+        Self::self_signed_for("127.0.0.1", rcgen::date_time_ymd(4096, 1, 1).into())
+    }
+
+    /// The same for another host, and until another date.
+    pub fn self_signed_for(host: &str, not_after: std::time::SystemTime) -> Self {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("it is a name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = not_after.into();
+        let key = KeyPair::generate().expect("keys can be made");
+        let signed = params.self_signed(&key).expect("a certificate can be made");
+        Self {
+            ca_pem: signed.pem(),
             certificate_pem: signed.pem(),
             key_pem: key.serialize_pem(),
             signed,

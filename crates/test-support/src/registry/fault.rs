@@ -16,6 +16,8 @@ pub enum Fault {
     Corrupt(u64),
     /// Nothing more comes after so many bytes of the body.
     StallAfter(u64),
+    /// After so many bytes of the body every further one takes a moment: the whole would take hours.
+    TrickleAfter(u64),
     /// Sent elsewhere.
     Redirect(String),
     /// Another body, with a digest header that claims it is the right one.

@@ -1,3 +1,5 @@
+//! `iso extract-pxe`: the files to boot from over the network, the initrd with what a request would put in.
+
 use std::fs;
 use std::path::Path;
 
@@ -6,7 +8,8 @@ use live_iso::{Artifact, Customization, PlanError};
 
 use super::Iso;
 
-/// Writes the files that a host boots over the network with, under the names they have in the ISO.
+/// Writes the files that a host boots over the network with, named as in today's ISOs: the kernel of an s390x ISO whose
+/// file is called `kernel.img` becomes `vmlinuz`, too.
 pub(super) fn extract_pxe(
     iso: &Iso<'_>,
     wishes: Customization,

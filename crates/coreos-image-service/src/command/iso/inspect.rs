@@ -1,8 +1,13 @@
+//! `iso inspect`: what an ISO is, what it can be made into, and what is embedded in it.
+
 use std::io::{self, Write};
 
 use anyhow::Context;
 use coreos_names::WithCauses;
-use live_iso::{BootCatalog, BootEntry, BootPlatform, Embedded, Generation, KernelArgumentAreas, Layout};
+use live_iso::{
+    BootCatalog, BootEntry, BootPlatform, Embedded, Generation, KernelArgumentAreas, Layout, PlanError,
+    RootfsUrl,
+};
 
 use super::Iso;
 
@@ -39,6 +44,7 @@ fn show(layout: &Layout, rootfs: &str, embedded: &Embedded, out: &mut impl Write
     writeln!(out, "boots             {}", boots(layout))?;
     writeln!(out, "rootfs            {rootfs}")?;
     writeln!(out, "size              {} bytes", layout.size())?;
+    writeln!(out, "minimal ISO       {}", minimal_iso(layout))?;
 
     writeln!(out, "\nembed areas")?;
     let ignition = layout.ignition_area().map(|area| (area.to_string(), area.extent()));
@@ -89,6 +95,16 @@ fn boots(layout: &Layout) -> String {
     let tables = [("MBR", tables.mbr), ("GPT", tables.gpt)].into_iter().filter(|(_, present)| *present);
     let ways: Vec<_> = entries.iter().map(platform).chain(tables.map(|(name, _)| name.to_owned())).collect();
     if ways.is_empty() { "nothing says how".to_owned() } else { ways.join(", ") }
+}
+
+/// Whether one can be made of the ISO, and if not, why.
+fn minimal_iso(layout: &Layout) -> String {
+    let short_url = "http://h/".parse::<RootfsUrl>().expect("a URL that boot loaders take as it is");
+    match layout.minimal(&short_url, None) {
+        Ok(minimal) => format!("possible, {} bytes without nmstatectl", minimal.size()),
+        Err(PlanError::NoMinimalIso { reason }) => format!("impossible: {reason}"),
+        Err(error) => format!("impossible: {error}"),
+    }
 }
 
 fn none_if(empty: bool, out: &mut impl Write) -> io::Result<()> {

@@ -1,3 +1,5 @@
+//! `iso minimal`: the ISO without its root file system, customised, as the server makes it.
+
 use std::path::Path;
 
 use anyhow::Context;
@@ -31,6 +33,7 @@ pub(super) fn minimal(
 ) -> anyhow::Result<()> {
     let plan = iso.layout.minimal(rootfs_url, nmstate.map(|archive| archive.len() as u64));
     let plan = plan.and_then(|minimal| minimal.plan(wishes));
-    let plan = plan.with_context(|| format!("cannot make a minimal image of {}", iso.path.display()))?;
+    // Each reason says that it is about a minimal ISO, or about a wish.
+    let plan = plan.with_context(|| iso.path.display().to_string())?;
     iso.write(&plan, nmstate.unwrap_or_default(), out)
 }

@@ -26,7 +26,11 @@ pub(super) fn add_arguments(command: Command, names: &[&str]) -> Command {
             .long(KARG)
             .value_name("ARGUMENT")
             .action(ArgAction::Append)
-            .help("a kernel argument to append; can be given more than once"),
+            .help("a kernel argument to append; can be given more than once")
+            .long_help(
+                "a kernel argument to append; can be given more than once. It is written as it is, and GRUB reads it \
+                 as its script: unquoted, { } | & ; < > end a word, and $ begins a variable",
+            ),
     ];
     command.args(all.into_iter().filter(|argument| names.contains(&argument.get_id().as_str())))
 }

@@ -2,9 +2,10 @@
 //! `TLS_MIN_VERSION` and `TLS_CIPHER_SUITES`.
 //!
 //! The words are Go's, and so is their meaning: a list of cipher suites is about TLS 1.2 only; those of TLS 1.3 are
-//! always on. What is older or weaker than anything rustls has is passed over with a warning, because profiles for
-//! old clients name such things beside better ones.
+//! always on. OpenSSL's names are understood, too, because the profiles are written in them. What is older or weaker than anything rustls has is passed over with a warning, because profiles for
+//! old clients name such things beside better ones. Where a list has nothing else, TLS 1.3 is all that is spoken.
 
+use std::convert::Infallible;
 use std::str::FromStr;
 
 use rustls::crypto::CryptoProvider;
@@ -47,11 +48,6 @@ pub struct CipherSuites {
 #[error("expected VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13")]
 pub struct InvalidTlsVersion;
 
-/// None of the cipher suites of a list is there.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("expected a list with commas of cipher suites, of which at least one is any of {}", names())]
-pub struct NoUsableCipherSuite;
-
 /// Every suite that rustls has with ring, by its IANA name.
 const SUITES: [(&str, CipherSuite); 9] = [
     ("TLS_AES_128_GCM_SHA256", CipherSuite::TLS13_AES_128_GCM_SHA256),
@@ -68,17 +64,23 @@ const SUITES: [(&str, CipherSuite); 9] = [
     ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256),
 ];
 
-fn names() -> String {
-    SUITES.map(|(name, _)| name).join(", ")
-}
-
-/// The suite of that name. Go knows two of them by a shorter one, too.
+/// The suite of that name. Go knows two of them by a shorter one, too, and OpenSSL those of TLS 1.2 by one of its own.
 fn suite(name: &str) -> Option<CipherSuite> {
     let is_named = |iana: &str| {
         iana == name
+            || openssl_name(iana).is_some_and(|openssl| openssl == name)
             || iana.strip_suffix("_SHA256").is_some_and(|short| short == name && name.ends_with("1305"))
     };
     SUITES.iter().find(|(iana, _)| is_named(iana)).map(|(_, suite)| *suite)
+}
+
+/// `ECDHE-RSA-AES128-GCM-SHA256` is what OpenSSL calls `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`.
+fn openssl_name(iana: &str) -> Option<String> {
+    let (exchange, cipher) = iana.strip_prefix("TLS_")?.split_once("_WITH_")?;
+    let cipher = cipher
+        .strip_suffix("_POLY1305_SHA256")
+        .map_or_else(|| cipher.replace("AES_", "AES"), |cipher| format!("{cipher}_POLY1305"));
+    Some(format!("{exchange}-{cipher}").replace('_', "-"))
 }
 
 impl FromStr for TlsVersion {
@@ -96,21 +98,18 @@ impl FromStr for TlsVersion {
 }
 
 impl FromStr for CipherSuites {
-    type Err = NoUsableCipherSuite;
+    type Err = Infallible;
 
-    fn from_str(list: &str) -> Result<Self, NoUsableCipherSuite> {
+    fn from_str(list: &str) -> Result<Self, Infallible> {
         let (mut listed, mut ignored) = (Vec::new(), Vec::new());
-        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        for name in list.split([',', ':']).map(str::trim).filter(|name| !name.is_empty()) {
             match suite(name) {
                 Some(suite) => listed.push(suite),
                 None => ignored.push(name.to_owned()),
             }
         }
-        match (listed.is_empty(), ignored.is_empty()) {
-            (true, true) => Ok(Self::default()),
-            (true, false) => Err(NoUsableCipherSuite),
-            (false, _) => Ok(Self { listed: Some(listed), ignored }),
-        }
+        let is_empty = listed.is_empty() && ignored.is_empty();
+        Ok(Self { listed: (!is_empty).then_some(listed), ignored })
     }
 }
 
@@ -125,14 +124,26 @@ impl TlsPolicy {
             let ignored = self.cipher_suites.ignored.join(", ");
             warnings.push(format!("TLS_CIPHER_SUITES: ignoring what there is not here: {ignored}"));
         }
+        if !self.has_tls12() && self.min_version < TlsVersion::Tls13 {
+            warnings
+                .push("TLS_CIPHER_SUITES: without any suite of TLS 1.2, only TLS 1.3 is spoken".to_owned());
+        }
         warnings
+    }
+
+    /// Whether any suite of TLS 1.2 is left.
+    fn has_tls12(&self) -> bool {
+        let is_tls12 = |suite: &CipherSuite| {
+            SUITES.iter().any(|(iana, known)| known == suite && openssl_name(iana).is_some())
+        };
+        self.cipher_suites.listed.as_ref().is_none_or(|listed| listed.iter().any(is_tls12))
     }
 
     /// The versions, the newest first.
     pub(super) fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
         const NEW: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
         const ALL: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
-        if self.min_version == TlsVersion::Tls13 { NEW } else { ALL }
+        if self.min_version == TlsVersion::Tls13 || !self.has_tls12() { NEW } else { ALL }
     }
 
     /// The provider with these suites only.
@@ -147,7 +158,7 @@ impl TlsPolicy {
 
 #[cfg(test)]
 mod tests {
-    use super::{CipherSuites, InvalidTlsVersion, NoUsableCipherSuite, SUITES, TlsPolicy, TlsVersion};
+    use super::{InvalidTlsVersion, SUITES, TlsPolicy, TlsVersion};
 
     /// The names of the suites that are left of all that there are.
     fn suites(policy: &TlsPolicy) -> Vec<&'static str> {
@@ -204,9 +215,32 @@ mod tests {
             assert_eq!(name.parse::<TlsVersion>(), Err(InvalidTlsVersion), "{name}");
         }
         assert!(InvalidTlsVersion.to_string().contains("VersionTLS12"));
-        for list in ["TLS_RSA_WITH_AES_128_CBC_SHA", "ECDHE-RSA-AES128-GCM-SHA256", "TLS_AES_128_GCM"] {
-            assert_eq!(list.parse::<CipherSuites>(), Err(NoUsableCipherSuite), "{list}");
+    }
+
+    #[test]
+    fn a_list_without_a_suite_of_tls_1_2_leaves_tls_1_3() {
+        for list in ["TLS_RSA_WITH_AES_128_CBC_SHA", "NULL", "TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM"] {
+            let policy = policy("VersionTLS12", list);
+            assert_eq!(policy.versions(), [&rustls::version::TLS13], "{list}");
+            assert_eq!(suites(&policy).len(), 3, "{list}");
+            let warning = "TLS_CIPHER_SUITES: without any suite of TLS 1.2, only TLS 1.3 is spoken";
+            assert_eq!(policy.warnings().last().map(String::as_str), Some(warning), "{list}");
         }
-        assert!(NoUsableCipherSuite.to_string().contains("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"));
+        assert_eq!(policy("VersionTLS13", "TLS_AES_128_GCM_SHA256").warnings(), [""; 0]);
+    }
+
+    #[test]
+    fn the_names_of_openssl_are_understood() {
+        let openssl = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
+                       ECDHE-RSA-AES256-GCM-SHA384,ECDHE-ECDSA-CHACHA20-POLY1305,ECDHE-RSA-CHACHA20-POLY1305";
+        let all = policy("VersionTLS12", openssl);
+        assert_eq!(suites(&all), SUITES.map(|(name, _)| name));
+        assert_eq!(all.warnings(), [""; 0]);
+        let two = policy("VersionTLS12", "ECDHE-RSA-AES128-GCM-SHA256,DHE-RSA-AES128-GCM-SHA256");
+        assert_eq!(suites(&two).len(), 4);
+        assert_eq!(
+            two.warnings(),
+            ["TLS_CIPHER_SUITES: ignoring what there is not here: DHE-RSA-AES128-GCM-SHA256"]
+        );
     }
 }

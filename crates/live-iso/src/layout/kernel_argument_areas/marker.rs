@@ -20,20 +20,18 @@ pub(super) const CONFIGURATIONS: [&str; 5] = [
 
 const MARKER: &[u8] = b"# COREOS_KARG_EMBED_AREA";
 
-/// The area in a configuration: the arguments, the newline and the run of `#` before the marker.
-pub(super) fn find(configuration: &[u8]) -> Result<Option<Range<usize>>, &'static str> {
-    let mut areas = configuration
-        .windows(MARKER.len())
-        .enumerate()
-        .filter(|(_, window)| *window == MARKER)
-        .filter_map(|(marker, _)| Some((line_before(configuration, marker)?, marker)));
-    let Some((line, marker)) = areas.next() else { return Ok(None) };
-    if areas.next().is_some() {
-        return Err("there are several");
-    }
-    let arguments = configuration.get(line.clone()).and_then(arguments);
-    let arguments = arguments.ok_or("what it follows is no command that starts a kernel")?;
-    Ok(Some(line.end - arguments.len()..marker))
+/// The areas in a configuration, one for each menu entry that has one: the arguments, the newline and the run of `#`
+/// before the marker.
+pub(super) fn find(configuration: &[u8]) -> Result<Vec<Range<usize>>, &'static str> {
+    let markers = configuration.windows(MARKER.len()).enumerate().filter(|(_, window)| *window == MARKER);
+    markers
+        .filter_map(|(marker, _)| Some((line_before(configuration, marker)?, marker)))
+        .map(|(line, marker)| {
+            let arguments = configuration.get(line.clone()).and_then(arguments);
+            let arguments = arguments.ok_or("what it follows is no command that starts a kernel")?;
+            Ok(line.end - arguments.len()..marker)
+        })
+        .collect()
 }
 
 /// The line that ends where the run of `#` in front of `marker` begins.
@@ -67,8 +65,8 @@ fn word(line: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::find;
 
-    fn found(configuration: &str) -> Result<Option<&str>, &'static str> {
-        Ok(find(configuration.as_bytes())?.map(|area| &configuration[area]))
+    fn found(configuration: &str) -> Result<Vec<&str>, &'static str> {
+        Ok(find(configuration.as_bytes())?.into_iter().map(|area| &configuration[area]).collect())
     }
 
     #[test]
@@ -81,7 +79,7 @@ mod tests {
             ("linux /vmlinuz \n# COREOS_KARG_EMBED_AREA", "\n"),
             ("linux /vmlinuz\n# COREOS_KARG_EMBED_AREA", "\n"),
         ] {
-            assert_eq!(found(configuration), Ok(Some(area)), "{configuration:?}");
+            assert_eq!(found(configuration), Ok(vec![area]), "{configuration:?}");
         }
     }
 
@@ -94,7 +92,7 @@ mod tests {
             "linux /vmlinuz a # COREOS_KARG_EMBED_AREA",
             "# COREOS_KARG_EMBED_AREA",
         ] {
-            assert_eq!(found(configuration), Ok(None), "{configuration:?}");
+            assert_eq!(found(configuration), Ok(vec![]), "{configuration:?}");
         }
     }
 
@@ -105,7 +103,13 @@ mod tests {
             let expected = Err("what it follows is no command that starts a kernel");
             assert_eq!(found(&configuration), expected, "{line:?}");
         }
-        let twice = "linux /vmlinuz a\n# COREOS_KARG_EMBED_AREA\n".repeat(2);
-        assert_eq!(found(&twice), Err("there are several"));
+    }
+
+    #[test]
+    fn each_menu_entry_may_have_an_area() {
+        let entry = "menuentry 'x' {\n\tlinux /vmlinuz a\n### COREOS_KARG_EMBED_AREA\n\tinitrd /i\n}\n";
+        assert_eq!(found(&entry.repeat(2)), Ok(vec!["a\n##"; 2]));
+        let without = "menuentry 'y' {\n\tlinux /vmlinuz b\n}\n";
+        assert_eq!(found(&[entry, without, entry].concat()), Ok(vec!["a\n##"; 2]));
     }
 }

@@ -1,3 +1,6 @@
+//! The compressions of squashfs blocks. What a block becomes is bounded before it is unpacked, and so is the memory that
+//! unpacking takes.
+
 use std::io::{self, Read};
 
 use flate2::bufread::ZlibDecoder;

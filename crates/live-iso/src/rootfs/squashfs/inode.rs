@@ -1,3 +1,5 @@
+//! Inodes of directories and files; the others are of no use here. A file's list of block sizes follows its inode.
+
 use super::Squashfs;
 use super::field::Fields;
 use super::metadata::{MetadataReader, Reference};

@@ -1,3 +1,5 @@
+//! The first 96 bytes of a squashfs 4.0, the only version that kernels of CoreOS mount.
+
 use super::decompress::can_decompress;
 use super::field::Fields;
 use super::metadata::Reference;

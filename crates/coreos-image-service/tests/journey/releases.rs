@@ -1,20 +1,17 @@
-//! The whole program on real parts: Debian's docker-registry with a password, skopeo, coreos-installer, qemu.
+//! Release images in a registry become ISOs.
 
-mod service;
-mod tools;
-
-use std::path::Path;
 use std::process::Command;
 
 use coreos_names::Arch;
-use service::{INFRA_ENV, Service};
 use tempfile::TempDir;
 use test_support::fixtures::{OS_BUILD, live_iso};
 use test_support::payload::{Content, Release, ReleaseBuilder};
 use test_support::registry::DockerRegistry;
-use tools::{coreos_installer, output};
 
-const IGNITION: &str = r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/etc/motd"}]}}"#;
+use crate::IGNITION;
+use crate::boots::{boot, told};
+use crate::service::{INFRA_ENV, Service};
+use crate::tools::{coreos_installer, output};
 
 fn release() -> Release {
     let iso = Content::from_file(live_iso(Arch::X86_64)).unwrap();
@@ -22,30 +19,13 @@ fn release() -> Release {
 }
 
 /// Pushes a release with all its components into one repository.
-fn push(registry: &DockerRegistry, release: &Release) -> String {
+pub(crate) fn push(registry: &DockerRegistry, release: &Release) -> String {
     let repository = "mirror/ocp-release";
     for component in &release.components {
         registry.push(&format!("{repository}:{}", component.tag), &component.image);
     }
     registry.push(&format!("{repository}:{}", release.tag), &release.image);
     format!("{}/{repository}:{}", registry.address(), release.tag)
-}
-
-/// An archive of a file in its directories, as cpio makes it.
-fn archive(path: &str) -> Vec<u8> {
-    let directory = TempDir::new().unwrap();
-    let file = directory.path().join(path);
-    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-    std::fs::write(file, "[connection]").unwrap();
-    let pack = "find . -mindepth 1 | cpio --quiet -o -H newc | gzip";
-    let output = Command::new("sh").args(["-c", pack]).current_dir(directory.path()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
-fn boot(iso: &Path, firmware: &str) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/boot-iso");
-    output(Command::new(script).args(["--firmware", firmware]).arg(iso))
 }
 
 #[test]
@@ -71,42 +51,10 @@ fn a_release_image_becomes_a_customised_iso_that_boots() {
     );
 
     for firmware in ["bios", "uefi"] {
-        let console = boot(&iso, firmware);
+        let console = boot(&iso, (firmware, "cd"));
         assert!(console.contains(IGNITION), "{firmware}: {console}");
-        let arguments = console.lines().find(|line| line.starts_with("GUEST-CMDLINE: ")).unwrap();
+        let arguments = told(&console, "GUEST-CMDLINE: ").unwrap();
         assert!(arguments.ends_with(" test.says=hello test.number=7"), "{firmware}: {arguments}");
-    }
-}
-
-#[test]
-fn a_minimal_iso_boots_and_fetches_its_root_file_system() {
-    let registry = DockerRegistry::start();
-    let iso = Content::from_file(live_iso(Arch::X86_64)).unwrap();
-    let release = ReleaseBuilder::new("4.17.52", OS_BUILD).iso(Arch::X86_64, iso).build().unwrap();
-    let pullspec = push(&registry, &release);
-    let directory = TempDir::new().unwrap();
-    let service = Service::builder(directory.path())
-        .release("4.17", "4.17.52", "x86_64", &pullspec)
-        .pull_secret(&registry.pull_secret())
-        .infra_env(IGNITION, &["test.says=hello"])
-        .ramdisk(&archive("etc/assisted/network/host0/eth0.nmconnection"))
-        .for_guests()
-        .start();
-    service.wait_until_ready();
-    let [iso, rootfs] = ["minimal.iso", "rootfs"].map(|name| directory.path().join(name));
-    service.download(&format!("/byid/{INFRA_ENV}/4.17/x86_64/minimal.iso"), &iso);
-    service.download("/boot-artifacts/rootfs?version=4.17&arch=x86_64", &rootfs);
-    let sha256 = output(Command::new("sha256sum").arg(&rootfs));
-
-    for firmware in ["bios", "uefi"] {
-        let console = boot(&iso, firmware);
-        let line = |line: &str| console.lines().any(|found| found == line);
-        assert!(line(&format!("GUEST-ROOTFS-SHA256: {}", &sha256[..64])), "{firmware}: {console}");
-        assert!(line(IGNITION), "{firmware}: {console}");
-        let file = "GUEST-RAMDISK-FILE: /etc/assisted/network/host0/eth0.nmconnection";
-        assert!(line(file), "{firmware}: {console}");
-        let arguments = console.lines().find(|line| line.starts_with("GUEST-CMDLINE: ")).unwrap();
-        assert!(arguments.ends_with(" test.says=hello"), "{firmware}: {arguments}");
     }
 }
 

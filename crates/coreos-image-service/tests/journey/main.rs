@@ -1,0 +1,13 @@
+//! The whole program on real parts: Debian's docker-registry with a password, skopeo, coreos-installer, curl, qemu.
+
+mod boots;
+mod crashes;
+mod https;
+mod os_images;
+mod releases;
+mod service;
+#[path = "../tools/mod.rs"]
+mod tools;
+
+/// What the hosts of every infra-env here get.
+const IGNITION: &str = r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/etc/motd"}]}}"#;
