@@ -19,7 +19,7 @@ use coreos_names::Arch;
 
 use crate::embed_headers::EmbedHeaders;
 use crate::initrd::InitrdAddress;
-use crate::minimal::Original;
+use crate::minimal::MinimalSource;
 use crate::read_at::Source;
 use crate::{BootCatalog, Error, Extent, PartitionTables, ReadAt, Volume};
 
@@ -57,7 +57,7 @@ pub struct Layout {
     ins_file: Option<Extent>,
     ignition_area: Option<IgnitionArea>,
     kernel_argument_areas: Option<KernelArgumentAreas>,
-    original: Result<Arc<Original>, Arc<str>>,
+    minimal_source: Result<Arc<MinimalSource>, Arc<str>>,
 }
 
 impl Layout {
@@ -106,7 +106,7 @@ impl Layout {
             ins_file: optional(INS_FILE)?,
             ignition_area,
             kernel_argument_areas,
-            original: Original::read(&source, &volume, headers)?,
+            minimal_source: MinimalSource::read(&source, &volume, headers)?,
         };
         layout.refuse_overlapping_areas()?;
         Ok(layout)
@@ -197,8 +197,8 @@ impl Layout {
     }
 
     /// What a minimal image is made from, or why there can be none.
-    pub(crate) fn original(&self) -> Result<&Original, &str> {
-        self.original.as_deref().map_err(|reason| &**reason)
+    pub(crate) fn minimal_source(&self) -> Result<&MinimalSource, &str> {
+        self.minimal_source.as_deref().map_err(|reason| &**reason)
     }
 
     /// Where an Ignition config can be embedded. None on s390x images of 4.12 and before.

@@ -20,8 +20,8 @@
 
 mod arguments;
 mod boot_config;
-mod original;
 mod rootfs_url;
+mod source;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,10 +38,10 @@ use crate::{
 };
 
 use boot_config::{Area, BootConfig};
-use original::KARGS;
+use source::KARGS;
 
-pub(crate) use original::Original;
 pub use rootfs_url::RootfsUrl;
+pub(crate) use source::MinimalSource;
 
 /// How it is called when it has no place for something.
 const NAME: &str = "minimal ISO";
@@ -77,8 +77,8 @@ impl Layout {
     /// `nmstate_len` is the size in bytes of the nmstate archive, which goes in as `images/nmstate.img` (see
     /// [`Segment::Nmstate`]); None leaves it out.
     pub fn minimal(&self, rootfs_url: &RootfsUrl, nmstate_len: Option<u64>) -> Result<MinimalIso, PlanError> {
-        let original = self.original().map_err(impossible)?;
-        let image = Draft::new(self, original, rootfs_url)?.finish(nmstate_len)?;
+        let source = self.minimal_source().map_err(impossible)?;
+        let image = Draft::new(self, source, rootfs_url)?.finish(nmstate_len)?;
         Ok(MinimalIso(Arc::new(image)))
     }
 }
@@ -105,7 +105,7 @@ impl MinimalIso {
 /// A minimal image in the making.
 struct Draft<'a> {
     layout: &'a Layout,
-    original: &'a Original,
+    source: &'a MinimalSource,
     argument: String,
     default_arguments: String,
     areas: Vec<EditedArea<'a>>,
@@ -127,7 +127,7 @@ impl EditedArea<'_> {
 }
 
 /// Where an area is in the new image.
-enum Place {
+enum Destination {
     /// In a rewritten configuration, so far into it.
     Config(Extent, u64),
     /// In a file that stays.
@@ -135,7 +135,7 @@ enum Place {
 }
 
 impl<'a> Draft<'a> {
-    fn new(layout: &'a Layout, original: &'a Original, rootfs_url: &RootfsUrl) -> Result<Self, PlanError> {
+    fn new(layout: &'a Layout, source: &'a MinimalSource, rootfs_url: &RootfsUrl) -> Result<Self, PlanError> {
         let argument = rootfs_url.argument();
         let areas = layout.kernel_argument_areas();
         let default_arguments = areas.map(KernelArgumentAreas::default_arguments).unwrap_or_default();
@@ -143,7 +143,7 @@ impl<'a> Draft<'a> {
             |old: &'a KernelArgumentArea| EditedArea { old, text: arguments::edited(old.text(), &argument) };
         let mut draft = Self {
             layout,
-            original,
+            source,
             default_arguments: arguments::edited(default_arguments, &argument),
             areas: areas.map_or(&[][..], KernelArgumentAreas::areas).iter().map(edited).collect(),
             argument,
@@ -158,7 +158,7 @@ impl<'a> Draft<'a> {
             let offset = area.extent().offset.checked_sub(config.extent.offset);
             offset.is_some_and(|offset| config.extent.part(offset, area.extent().len).is_some())
         };
-        self.original.configs.iter().find(holds)
+        self.source.configs.iter().find(holds)
     }
 
     /// The size that all areas will have.
@@ -179,7 +179,7 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(self, nmstate_len: Option<u64>) -> Result<Image, PlanError> {
-        let has_list = !self.original.configs.is_empty();
+        let has_list = !self.source.configs.is_empty();
         if !has_list && self.areas.is_empty() {
             return Err(impossible("it is not known where its boot loader has the kernel arguments"));
         }
@@ -192,7 +192,7 @@ impl<'a> Draft<'a> {
             sibling: self.layout.ignition_area().map(IgnitionArea::extent),
             ..Edits::default()
         };
-        edits.removed.extend(self.original.packed_minimal_iso);
+        edits.removed.extend(self.source.packed_minimal_iso);
         let mut images = Vec::new();
         if has_list {
             edits.added.push(NewFile { name: RAMDISK, content: Segment::Zeros(RAMDISK_ROOM) });
@@ -207,14 +207,14 @@ impl<'a> Draft<'a> {
         }
         let places = self.edit_arguments(&mut edits, &images)?;
         let rewritten =
-            self.original.head.rewrite(&edits).map_err(|error| impossible(WithCauses(&error).to_string()))?;
+            self.source.head.rewrite(&edits).map_err(|error| impossible(WithCauses(&error).to_string()))?;
         self.image(rewritten, &places)
     }
 
     /// Edits all that holds kernel arguments, and says where each area will be.
-    fn edit_arguments(&self, edits: &mut Edits, images: &[&str]) -> Result<Vec<Place>, PlanError> {
-        let mut places: Vec<Option<Place>> = self.areas.iter().map(|_| None).collect();
-        for config in &self.original.configs {
+    fn edit_arguments(&self, edits: &mut Edits, images: &[&str]) -> Result<Vec<Destination>, PlanError> {
+        let mut places: Vec<Option<Destination>> = self.areas.iter().map(|_| None).collect();
+        for config in &self.source.configs {
             let mut numbers = Vec::new();
             let mut areas = Vec::new();
             for (number, area) in self.areas.iter().enumerate() {
@@ -228,7 +228,7 @@ impl<'a> Draft<'a> {
                 .map_err(|error| impossible(WithCauses(&error).to_string()))?;
             for (number, offset) in numbers.into_iter().zip(edited.areas) {
                 if let Some(place) = places.get_mut(number) {
-                    *place = Some(Place::Config(config.extent, offset));
+                    *place = Some(Destination::Config(config.extent, offset));
                 }
             }
             edits.replaced.push((config.extent, edited.text.into()));
@@ -238,14 +238,14 @@ impl<'a> Draft<'a> {
             if place.is_none() {
                 edits.patched.push((area.old.extent().offset, area.filled(self.size)?));
             }
-            all.push(place.unwrap_or(Place::Kept(area.old.extent())));
+            all.push(place.unwrap_or(Destination::Kept(area.old.extent())));
         }
-        if let Some((extent, json)) = &self.original.kargs_json {
+        if let Some((extent, json)) = &self.source.kargs_json {
             let json = self.kargs_json(json, &all);
             let json = json.map_err(|error| impossible(format!("{KARGS} cannot be understood: {error}")))?;
             edits.replaced.push((*extent, json));
         }
-        if let (Some(extent), Some(first)) = (self.original.default_arguments, self.areas.first()) {
+        if let (Some(extent), Some(first)) = (self.source.default_arguments, self.areas.first()) {
             let content = first.old.filled(&self.default_arguments, self.size);
             let content = content.ok_or_else(|| impossible("its default kernel arguments do not fit"))?;
             edits.replaced.push((extent, content));
@@ -263,14 +263,14 @@ impl<'a> Draft<'a> {
     }
 
     /// `coreos/kargs.json`, whose files are the areas, with their new places.
-    fn kargs_json(&self, json: &[u8], places: &[Place]) -> serde_json::Result<Bytes> {
+    fn kargs_json(&self, json: &[u8], places: &[Destination]) -> serde_json::Result<Bytes> {
         let mut kargs: serde_json::Value = serde_json::from_slice(json)?;
         if let Some(kargs) = kargs.as_object_mut() {
             kargs.insert("default".to_owned(), self.default_arguments.as_str().into());
             kargs.insert("size".to_owned(), self.size.into());
             let files = kargs.get_mut("files").and_then(serde_json::Value::as_array_mut);
             for (file, place) in files.into_iter().flatten().zip(places) {
-                if let (Some(file), Place::Config(_, offset)) = (file.as_object_mut(), place) {
+                if let (Some(file), Destination::Config(_, offset)) = (file.as_object_mut(), place) {
                     file.insert("offset".to_owned(), (*offset).into());
                 }
             }
@@ -282,7 +282,7 @@ impl<'a> Draft<'a> {
         Ok(text.into())
     }
 
-    fn image(self, rewritten: Rewritten, places: &[Place]) -> Result<Image, PlanError> {
+    fn image(self, rewritten: Rewritten, places: &[Destination]) -> Result<Image, PlanError> {
         let lost = |what: String| impossible(format!("{what} shares blocks with something that moves"));
         let ignition_area = match self.layout.ignition_area() {
             Some(area) => Some(rewritten.kept(area.extent()).ok_or_else(|| lost(area.to_string()))?),
@@ -292,21 +292,23 @@ impl<'a> Draft<'a> {
         let mut kernel_argument_areas = Vec::new();
         for (EditedArea { old, text }, place) in self.areas.into_iter().zip(places) {
             let offset = match place {
-                Place::Config(config, offset) => rewritten.replaced(*config).map(|start| start + offset),
-                Place::Kept(extent) => rewritten.kept(*extent).map(|extent| extent.offset),
+                Destination::Config(config, offset) => {
+                    rewritten.replaced(*config).map(|start| start + offset)
+                }
+                Destination::Kept(extent) => rewritten.kept(*extent).map(|extent| extent.offset),
             };
             let offset = offset.ok_or_else(|| lost(old.to_string()))?;
             moved.insert(old.extent().offset, offset);
             kernel_argument_areas.push(old.moved(Extent { offset, len: self.size }, text));
         }
-        if let Some(extent) = self.original.default_arguments {
+        if let Some(extent) = self.source.default_arguments {
             moved.extend(rewritten.replaced(extent).map(|offset| (extent.offset, offset)));
         }
-        let headers = self.original.headers.moved(ignition_area, self.size, &moved);
+        let headers = self.source.headers.moved(ignition_area, self.size, &moved);
         let plan = headers.into_iter().try_fold(rewritten.plan, |plan, (offset, header)| {
             plan.overlay(offset, [Segment::Bytes(header)])
         })?;
-        let has_list = !self.original.configs.is_empty();
+        let has_list = !self.source.configs.is_empty();
         Ok(Image {
             plan: plan.into_segments().collect(),
             ignition_area,

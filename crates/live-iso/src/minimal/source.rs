@@ -22,7 +22,7 @@ const PACKED_MINIMAL_ISO: &str = "coreos/miniso.dat";
 pub(super) const KARGS: &str = "coreos/kargs.json";
 
 /// All of an ISO that a minimal image of it has and that is not just copied. Read once, some 20 to 200 KiB.
-pub(crate) struct Original {
+pub(crate) struct MinimalSource {
     pub(super) head: Head,
     pub(super) packed_minimal_iso: Option<Extent>,
     pub(super) configs: Vec<BootConfig>,
@@ -32,7 +32,7 @@ pub(crate) struct Original {
     pub(super) default_arguments: Option<Extent>,
 }
 
-impl Original {
+impl MinimalSource {
     /// Reads it. That an ISO has no such parts, or too much of them, is no error of the ISO, but a reason.
     pub(crate) fn read<R: ReadAt + ?Sized>(
         source: &Source<'_, R>,
@@ -40,7 +40,7 @@ impl Original {
         headers: EmbedHeaders,
     ) -> Result<Result<Arc<Self>, Arc<str>>, Error> {
         match Self::find(source, volume, headers) {
-            Ok(original) => Ok(Ok(Arc::new(original))),
+            Ok(found) => Ok(Ok(Arc::new(found))),
             Err(error) if error.is_read_failure() => Err(error),
             Err(error) => Ok(Err(WithCauses(&error).to_string().into())),
         }
@@ -121,8 +121,8 @@ fn boot_configs<R: ReadAt + ?Sized>(
 }
 
 /// Its bytes are of no use in a log.
-impl std::fmt::Debug for Original {
+impl std::fmt::Debug for MinimalSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Original").field("head", &self.head).finish_non_exhaustive()
+        f.debug_struct("MinimalSource").field("head", &self.head).finish_non_exhaustive()
     }
 }
