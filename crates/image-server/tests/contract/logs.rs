@@ -1,6 +1,6 @@
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use base64::Engine;
@@ -27,6 +27,12 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     fn capture() -> (Self, DefaultGuard) {
+        // Tracing remembers of each event whether anybody wants it. Where only one thread has a subscriber, another one that
+        // comes to the event first says for all that nobody does; so all have one.
+        static FOR_ALL_THREADS: Once = Once::new();
+        FOR_ALL_THREADS.call_once(|| {
+            let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+        });
         let log = Self::default();
         let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(log.clone());
         // What libraries say below a warning the front door keeps out, too.
