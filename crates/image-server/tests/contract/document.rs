@@ -41,13 +41,21 @@ fn clauses() -> Vec<Clause> {
     texts.into_iter().map(clause).collect()
 }
 
-/// The names of all tests that clauses are about, as `module::test`.
+/// Modules with journeys of the whole program. Others than these are about its commands.
+const OF_THE_PROGRAM: [&str; 4] = ["boots", "crashes", "https", "os_images"];
+
+/// The names of all tests that clauses are about, as `module::test`; `program::` goes before those of the program.
 fn tests() -> BTreeSet<String> {
     let main = read("tests/contract/main.rs");
     let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let modules = modules.filter(|module| !NOT_CLAUSES.contains(module));
+    let ours = modules.map(|module| (format!("tests/contract/{module}.rs"), module.to_owned()));
+    let program = OF_THE_PROGRAM.map(|module| {
+        (format!("../coreos-image-service/tests/journey/{module}.rs"), format!("program::{module}"))
+    });
     let mut tests = BTreeSet::new();
-    for module in modules.filter(|module| !NOT_CLAUSES.contains(module)) {
-        let source = read(&format!("tests/contract/{module}.rs"));
+    for (path, module) in ours.chain(program) {
+        let source = read(&path);
         let mut is_test = false;
         for line in source.lines() {
             let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
