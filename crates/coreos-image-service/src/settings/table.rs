@@ -87,7 +87,11 @@ pub(crate) const SERVE: &[Setting] = &[
         "false",
         "`true`: TLS certificates are not verified for OS_IMAGES, unless OS_IMAGE_DOWNLOAD_TRUSTED_CA_FILE is given; never about registries",
     ),
-    Setting::new("DATA_DIR", "required", "directory for the images, which has to exist; what is in it survives a restart"),
+    Setting::new(
+        "DATA_DIR",
+        "required",
+        "directory for the images, which has to exist; what is in it survives a restart",
+    ),
     Setting::new(
         "DATA_DIR_MAX_BYTES",
         "what the disk has",
