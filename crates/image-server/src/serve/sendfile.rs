@@ -44,7 +44,7 @@ const LEN_MIN: usize = 2 * PERIOD;
 const PERIOD: usize = 16;
 
 /// How much is sent at once, after a look at whether it is still in memory.
-const STEP: u64 = 256 * 1024;
+const STEP: u64 = 1024 * 1024;
 
 static PLACEHOLDER: LazyLock<Bytes> =
     LazyLock::new(|| Bytes::from(Uuid::new_v4().as_bytes().repeat(LEN_MAX / PERIOD)));
