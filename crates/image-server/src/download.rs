@@ -30,7 +30,7 @@ impl ImageServer {
                 self.network_boot(found, file, infra_env, &credentials).await?
             }
             Wanted::BootArtifact(BootArtifact::InsFile)
-                if arch != Arch::S390x && self.knows(&version, arch) =>
+                if arch != Arch::S390x && self.catalog.knows(&version, arch) =>
             {
                 return Err(Rejection::InsFileOfOtherArch(arch));
             }
@@ -38,7 +38,7 @@ impl ImageServer {
                 let found = self.find_booted(version, arch, Rejection::unknown_artifact_version)?;
                 boot_artifact(found.lease, artifact)?
             }
-            Wanted::UnknownArtifact { path } if self.knows(&version, arch) => {
+            Wanted::UnknownArtifact { path } if self.catalog.knows(&version, arch) => {
                 return Err(Rejection::UnknownArtifact { path });
             }
             Wanted::UnknownArtifact { .. } => return Err(Rejection::unknown_artifact_version(version, arch)),
@@ -55,7 +55,7 @@ impl ImageServer {
         match self.catalog.find(version, arch, kind) {
             Lookup::Ready(found) => Ok(found),
             Lookup::NotReady(report) => Err(Rejection::not_ready(report, arch)),
-            Lookup::Unknown if self.knows(version, arch) => {
+            Lookup::Unknown if self.catalog.knows(version, arch) => {
                 let version = version.to_owned();
                 Err(Rejection::IsoNotOffered { iso, version, arch, reason: None })
             }
@@ -91,18 +91,11 @@ impl ImageServer {
         match self.catalog.find(&version, arch, ImageKind::Full) {
             Lookup::Ready(found) => Ok(found),
             Lookup::NotReady(report) => Err(Rejection::not_ready(report, arch)),
-            Lookup::Unknown if self.knows(&version, arch) => {
+            Lookup::Unknown if self.catalog.knows(&version, arch) => {
                 Err(Rejection::ArtifactsNotOffered { version, arch })
             }
             Lookup::Unknown => Err(unknown(version, arch)),
         }
-    }
-
-    /// Whether there is, or will be, any image for this version and architecture.
-    fn knows(&self, version: &str, arch: Arch) -> bool {
-        [ImageKind::Full, ImageKind::Disconnected]
-            .into_iter()
-            .any(|kind| !matches!(self.catalog.find(version, arch, kind), Lookup::Unknown))
     }
 
     async fn discovery_iso(

@@ -85,7 +85,7 @@ struct Nmstate {
 
 impl From<NmstateTrouble> for Nmstate {
     fn from(trouble: NmstateTrouble) -> Self {
-        Self { state: trouble.name(), reason: trouble.reason().map(str::to_owned) }
+        Self { state: trouble.name(), reason: trouble.reason().map(without_places) }
     }
 }
 
@@ -156,7 +156,16 @@ fn to_the_second(time: SystemTime) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::without_places;
+    use image_store::NmstateTrouble;
+
+    use super::{Nmstate, without_places};
+
+    #[test]
+    fn trouble_with_nmstatectl_names_no_place() {
+        let trouble = NmstateTrouble::Failed { reason: "cannot write /data/nmstate/a: disk full".to_owned() };
+        let shown = Nmstate::from(trouble).reason.unwrap();
+        assert_eq!(shown, "cannot write …: disk full");
+    }
 
     #[test]
     fn a_reason_names_no_place() {

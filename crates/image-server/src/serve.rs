@@ -58,7 +58,7 @@ const WINDOW: u32 = 65_535;
 /// How much the system may keep of what it has not sent yet, in bytes. Without a bound that is some megabytes for each
 /// slow client, and a client has to take a third of them before it is seen taking anything.
 #[cfg(target_os = "linux")]
-const MAX_UNSENT: u32 = 2 * 1024 * 1024;
+const MAX_UNSENT: u32 = 512 * 1024;
 
 /// Serves HTTP/1 and HTTP/2, over TLS if there is any, until `shutdown` is complete, and then what was asked for until
 /// that is complete, too.

@@ -297,34 +297,18 @@ impl Catalog {
     /// An image that is not ready is remembered as asked for ([`Catalog::is_requested`]), so that it is brought in first.
     pub fn find(&self, version: &str, arch: Arch, kind: ImageKind) -> Lookup {
         let state = self.read();
-        let candidates = || {
-            let reports = state.entries.iter().map(|(id, entry)| (*id, &entry.report));
-            reports
-                .filter(|(_, report)| report.desired.kind == kind)
-                .filter(|(_, report)| report.desired.arch.is_none_or(|known| known == arch))
-        };
-        let of_build = |ready: bool| {
-            let is_it = |report: &ImageReport| {
-                report.lease().is_some() == ready
-                    && report.os_build.as_ref().is_some_and(|build| build.as_str() == version)
-            };
-            best(candidates().filter(|(_, report)| is_it(report))).map(|report| state.lookup(report))
-        };
-        let retired = || {
-            let is_it =
-                |key: &ImageKey| key.os_build.as_str() == version && key.arch == arch && key.kind == kind;
-            let found = state.retired.iter().find(|found| is_it(found.lease.key()));
-            found.cloned().map(Lookup::Ready)
-        };
-        if let Some(found) = of_build(true).or_else(retired).or_else(|| of_build(false)) {
-            return found;
+        match state.meaning(version, arch, kind) {
+            Some(Meaning::Desired(report)) => state.lookup(report),
+            Some(Meaning::Retired(found)) => Lookup::Ready(found.clone()),
+            None => Lookup::Unknown,
         }
-        let Ok(named) = version.parse::<OpenshiftVersion>() else { return Lookup::Unknown };
-        let of_version = best(candidates().filter(|(_, report)| {
-            report.desired.openshift_version == named
-                || report.desired.release_version.as_ref() == Some(&named)
-        }));
-        of_version.map_or(Lookup::Unknown, |report| state.lookup(report))
+    }
+
+    /// Whether `version` means an image of any kind, there or not. That does not count as asking for one.
+    pub fn knows(&self, version: &str, arch: Arch) -> bool {
+        let state = self.read();
+        let kinds = [ImageKind::Full, ImageKind::Disconnected];
+        kinds.into_iter().any(|kind| state.meaning(version, arch, kind).is_some())
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -368,6 +352,36 @@ impl State {
         }
     }
 
+    fn meaning(&self, version: &str, arch: Arch, kind: ImageKind) -> Option<Meaning<'_>> {
+        let candidates = || {
+            let reports = self.entries.iter().map(|(id, entry)| (*id, &entry.report));
+            reports
+                .filter(|(_, report)| report.desired.kind == kind)
+                .filter(|(_, report)| report.desired.arch.is_none_or(|known| known == arch))
+        };
+        let of_build = |ready: bool| {
+            let is_it = |report: &ImageReport| {
+                report.lease().is_some() == ready
+                    && report.os_build.as_ref().is_some_and(|build| build.as_str() == version)
+            };
+            best(candidates().filter(|(_, report)| is_it(report))).map(Meaning::Desired)
+        };
+        let retired = || {
+            let is_it =
+                |key: &ImageKey| key.os_build.as_str() == version && key.arch == arch && key.kind == kind;
+            self.retired.iter().find(|found| is_it(found.lease.key())).map(Meaning::Retired)
+        };
+        let of_version = || {
+            let named = version.parse::<OpenshiftVersion>().ok()?;
+            let has_name = |report: &ImageReport| {
+                report.desired.openshift_version == named
+                    || report.desired.release_version.as_ref() == Some(&named)
+            };
+            best(candidates().filter(|(_, report)| has_name(report))).map(Meaning::Desired)
+        };
+        of_build(true).or_else(retired).or_else(|| of_build(false)).or_else(of_version)
+    }
+
     fn lookup(&self, report: &ImageReport) -> Lookup {
         let Some(lease) = report.lease() else {
             self.note_request(report);
@@ -381,6 +395,12 @@ impl State {
         let openshift_version = sharing.map(|other| &other.desired.openshift_version).max().cloned();
         Lookup::Ready(Found { lease: lease.clone(), openshift_version })
     }
+}
+
+/// What a version, an architecture and a kind mean.
+enum Meaning<'a> {
+    Desired(&'a ImageReport),
+    Retired(&'a Found),
 }
 
 /// The entry that owns a name which all of them have.

@@ -43,8 +43,8 @@ const LEN_MIN: usize = 2 * PERIOD;
 /// How often the placeholder repeats itself.
 const PERIOD: usize = 16;
 
-/// How much is sent at once, after a look at whether it is still in memory.
-const STEP: u64 = 1024 * 1024;
+/// How much of an extent that is not in memory is read at once, and held for a client that may be slow.
+const PIECE: u64 = 256 * 1024;
 
 static PLACEHOLDER: LazyLock<Bytes> =
     LazyLock::new(|| Bytes::from(Uuid::new_v4().as_bytes().repeat(LEN_MAX / PERIOD)));
@@ -273,16 +273,16 @@ impl Parcel {
         context: &mut Context<'_>,
         socket: &mut TcpStream,
     ) -> Poll<io::Result<usize>> {
-        let (step, _) = self.extent.split_at(STEP);
         loop {
             ready!(socket.poll_write_ready(context))?;
             // Here and not above, because waiting for the client can take minutes.
-            if !self.lease.is_cached(step) {
+            if !self.lease.is_cached(self.extent) {
                 let lease = self.lease.clone();
-                self.cold = Some(Cold::Reading(Box::pin(async move { lease.read(step).await })));
+                let (piece, _) = self.extent.split_at(PIECE);
+                self.cold = Some(Cold::Reading(Box::pin(async move { lease.read(piece).await })));
                 return self.poll_send_cold(context, socket);
             }
-            match socket.try_io(Interest::WRITABLE, || self.lease.send_to(&*socket, step)) {
+            match socket.try_io(Interest::WRITABLE, || self.lease.send_to(&*socket, self.extent)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if !is_of_the_connection(&error) => return Poll::Ready(Err(self.failed(error))),
                 sent => return Poll::Ready(sent),
@@ -314,8 +314,8 @@ impl Parcel {
 
     /// Notes for the body what could not be read, and gives the connection another reason to end.
     fn failed(&self, error: io::Error) -> io::Error {
-        let (step, _) = self.extent.split_at(STEP);
-        *self.delivery.failure() = Some((step, error));
+        let (piece, _) = self.extent.split_at(PIECE);
+        *self.delivery.failure() = Some((piece, error));
         io::Error::other("an image cannot be read")
     }
 }
