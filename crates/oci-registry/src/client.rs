@@ -11,7 +11,7 @@ use crate::excerpt::Excerpt;
 use crate::reply::Reply;
 use crate::transport::Transport;
 use crate::{
-    Blob, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, PullSecret, Reference,
+    Blob, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors, PullSecret, Reference,
     RegistryHost, Retry, media_type,
 };
 
@@ -20,6 +20,8 @@ use crate::{
 pub struct Config {
     /// Who we are to which registry.
     pub credentials: PullSecret,
+    /// Where images lie beside, or instead of, where their names say.
+    pub mirrors: Mirrors,
     /// Certificates trusted beside the system's, as a bundle of PEM.
     pub trusted_ca_pem: Option<Vec<u8>>,
     /// Where TLS is not verified and plain HTTP is spoken if there is no TLS. Holds for CDNs and token servers too:
@@ -39,6 +41,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             credentials: PullSecret::default(),
+            mirrors: Mirrors::default(),
             trusted_ca_pem: None,
             insecure: BTreeSet::new(),
             user_agent: concat!("oci-registry/", env!("CARGO_PKG_VERSION")).to_owned(),

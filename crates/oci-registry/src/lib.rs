@@ -40,6 +40,7 @@ mod host;
 mod image_config;
 mod manifest;
 mod media_type;
+mod mirrors;
 mod pull_secret;
 mod redacted_url;
 mod reference;
@@ -63,6 +64,7 @@ pub use image_config::ImageConfig;
 pub use manifest::{
     Descriptor, ImageIndex, ImageManifest, InvalidManifest, Manifest, ManifestKind, Platform,
 };
+pub use mirrors::{Blocked, Mirrors, PullSource};
 pub use pull_secret::{Guess, PullSecret, PullSecretError, UnusableEntry};
 pub use redacted_url::RedactedUrl;
 pub use reference::{InvalidReference, Reference};
