@@ -122,9 +122,17 @@ async fn a_manifest_that_lies_about_a_size_is_found_out() {
     let (server, image) = serve(builder()).await;
     let client = client(&server);
     let longer = Descriptor { size: layer(&image).size + 1, ..layer(&image) };
+    let shorter = Descriptor { size: layer(&image).size - 1, ..layer(&image) };
+    for lie in [&longer, &shorter] {
+        let error = client.blob(&reference(server.address()), lie).await.unwrap_err();
+        let Error::WrongLength { expected, stated, .. } = error else { panic!("{error:?}") };
+        assert_eq!((expected, stated), (lie.size, layer(&image).size));
+    }
+
+    let no_length_stated = Fault::EndAfter(u64::MAX);
+    server.inject(&layer(&image).digest.to_string(), no_length_stated);
     let (_, error) = fail(&client, server.address(), &longer).await;
     assert!(matches!(error, Error::Truncated { .. }), "{error:?}");
-    let shorter = Descriptor { size: layer(&image).size - 1, ..layer(&image) };
     let (_, error) = fail(&client, server.address(), &shorter).await;
     assert!(matches!(error, Error::TooLong { .. }), "{error:?}");
 }
