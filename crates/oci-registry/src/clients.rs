@@ -109,10 +109,16 @@ impl Recipe {
     }
 
     fn builder(&self) -> ClientBuilder {
+        // A dead HTTP/2 connection is found out by pings before a request has waited too long. Or else the next request
+        // would be sent along the same dead connection, and the one after that.
+        let ping = self.read_timeout / 4;
         let builder = Client::builder()
             .user_agent(&self.user_agent)
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)
+            .http2_keep_alive_interval(ping)
+            .http2_keep_alive_timeout(ping)
+            .http2_keep_alive_while_idle(true)
             .redirect(Policy::none())
             // A layer that is served with `Content-Encoding: gzip` must arrive as it is.
             .no_gzip();

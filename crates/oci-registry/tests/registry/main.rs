@@ -6,4 +6,5 @@ mod docker;
 mod manifests;
 mod reader;
 mod redirects;
+mod resume;
 mod support;
