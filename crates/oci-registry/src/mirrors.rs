@@ -200,8 +200,10 @@ mod tests {
                 line("prefix", prefix), line("location", location)
             );
             for (location, insecure, pull) in mirrors {
-                let pull = if digest_only { String::new() } else { pull };
-                text += &format!("[[registry.mirror]]\nlocation = '{location}'\ninsecure = {insecure}\npull-from-mirror = '{pull}'\n");
+                let pull = if digest_only { "" } else { &pull };
+                text.push_str(&line("[[registry.mirror]]\nlocation", Some(location)));
+                text.push_str(&line("pull-from-mirror", Some(pull.to_owned())));
+                text.push_str(if insecure { "insecure = true\n" } else { "" });
             }
             text
         }

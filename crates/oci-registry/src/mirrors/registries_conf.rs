@@ -176,8 +176,7 @@ impl Reader<'_> {
         let location = self.scope(text, "location", place)?;
         if location.is_wildcard() {
             self.problem(place, format_args!("location: {location} is no place"));
-        } else if location.pinned() != (None, None) && scope.is_some_and(|scope| !scope.pins_like(&location))
-        {
+        } else if location.is_pinned() && scope.is_some_and(|scope| !scope.pins_like(&location)) {
             self.problem(place, format_args!("location: {location} changes the tag or digest of its prefix"));
         }
         location.location().cloned()

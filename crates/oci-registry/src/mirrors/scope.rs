@@ -49,7 +49,7 @@ impl Scope {
         matches!(self.0, Kind::Subdomains(_))
     }
 
-    /// Where that is; not a place for subdomains.
+    /// Which part of which registry it is; no part for subdomains.
     pub fn location(&self) -> Option<&Location> {
         match &self.0 {
             Kind::Below(location) | Kind::Image { repository: location, .. } => Some(location),
@@ -57,9 +57,9 @@ impl Scope {
         }
     }
 
-    /// The scope of a place.
-    pub const fn below(location: Location) -> Self {
-        Self(Kind::Below(location))
+    /// Whether it is for one tag or digest alone.
+    pub const fn is_pinned(&self) -> bool {
+        matches!(self.0, Kind::Image { .. })
     }
 
     /// Whether the same tag and digest are meant, or none by both.
