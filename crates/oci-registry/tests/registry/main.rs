@@ -2,10 +2,12 @@
 
 mod auth;
 mod blobs;
+mod certificates;
 mod docker;
 mod manifests;
 mod mirrors;
 mod reader;
 mod redirects;
 mod resume;
+mod sources;
 mod support;
