@@ -15,8 +15,8 @@ use crate::reply::Reply;
 use crate::rounds::Rounds;
 use crate::transport::Transport;
 use crate::{
-    Blob, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors, PullSecret, PullSource,
-    Reference, RegistryHost, Retry, media_type,
+    Blob, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors, Proxies, PullSecret,
+    PullSource, Reference, RegistryHost, Retry, media_type,
 };
 
 /// What a [`Registry`] may do, and with which credentials.
@@ -37,6 +37,8 @@ pub struct Config {
     pub certs_dirs: Vec<PathBuf>,
     /// Never HTTP/2, with which some proxies have trouble.
     pub http1_only: bool,
+    /// By way of whom registries, token servers and CDNs are reached. The default is what the environment says.
+    pub proxies: Proxies,
     /// Sent with every request.
     pub user_agent: String,
     /// How long a connection may take, TLS included.
@@ -56,6 +58,7 @@ impl Default for Config {
             insecure: BTreeSet::new(),
             certs_dirs: Vec::new(),
             http1_only: false,
+            proxies: Proxies::from_env(),
             user_agent: concat!("oci-registry/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_mins(1),

@@ -3,12 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder};
+use reqwest::{Certificate, Client, ClientBuilder, Proxy};
 use url::Url;
 
 use crate::host_certificates::{HostCertificates, directory_of};
 use crate::slots::Slots;
-use crate::{Config, Error, HostCertificatesError, RegistryHost};
+use crate::{Config, Error, HostCertificatesError, Proxies, RegistryHost};
 
 /// The HTTP clients: one pair for most hosts, and one for every host with certificates of its own.
 ///
@@ -34,6 +34,7 @@ struct Recipe {
     connect_timeout: Duration,
     read_timeout: Duration,
     http1_only: bool,
+    proxies: Arc<Proxies>,
 }
 
 impl Clients {
@@ -93,6 +94,7 @@ impl Recipe {
             connect_timeout: config.connect_timeout,
             read_timeout: config.read_timeout,
             http1_only: config.http1_only,
+            proxies: Arc::new(config.proxies.clone()),
         })
     }
 
@@ -112,7 +114,9 @@ impl Recipe {
         // A dead HTTP/2 connection is found out by pings before a request has waited too long. Or else the next request
         // would be sent along the same dead connection, and the one after that.
         let ping = self.read_timeout / 4;
+        let proxies = Arc::clone(&self.proxies);
         let builder = Client::builder()
+            .proxy(Proxy::custom(move |url| proxies.proxy_for(url).cloned()))
             .user_agent(&self.user_agent)
             .connect_timeout(self.connect_timeout)
             .read_timeout(self.read_timeout)

@@ -46,6 +46,7 @@ mod image_config;
 mod manifest;
 mod media_type;
 mod mirrors;
+mod proxies;
 mod pull_secret;
 mod redacted_url;
 mod reference;
@@ -77,6 +78,7 @@ pub use mirrors::{
     Blocked, InvalidRegistriesConf, InvalidScope, Location, Mirror, MirrorPull, MirrorRule, Mirrors,
     PullSource, RegistriesConf, Scope,
 };
+pub use proxies::Proxies;
 pub use pull_secret::{Guess, PullSecret, PullSecretError, UnusableEntry};
 pub use redacted_url::RedactedUrl;
 pub use reference::{InvalidReference, Reference};

@@ -6,6 +6,7 @@ mod certificates;
 mod docker;
 mod manifests;
 mod mirrors;
+mod proxy;
 mod reader;
 mod redirects;
 mod resume;
