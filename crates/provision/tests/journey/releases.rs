@@ -305,7 +305,7 @@ async fn wrong_bytes_are_found_wherever_they_are_and_leave_nothing_behind() {
         (&iso_layer, Fault::Append(b"more"), &["cannot read 127.0.0.1:"]),
     ];
     for (place, fault, reason) in cases {
-        let site = Site::new().await;
+        let site = Site::without_ranges().await;
         let bad = release("4.17.1").build().unwrap();
         site.registry.inject(&place(&bad), fault.clone());
         let bad = site.publish_built(&bad);
@@ -320,6 +320,29 @@ async fn wrong_bytes_are_found_wherever_they_are_and_leave_nothing_behind() {
         site.until_nothing_is_unfinished().await;
         assert!(site.published().is_empty(), "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_costs_no_second_attempt() {
+    let site = Site::new().await;
+    let built = release("4.18.52").build().unwrap();
+    let image = &built.machine_os_images().image.images()[0];
+    let iso_layer = image.layers.iter().max_by_key(|layer| layer.content.size()).unwrap();
+    let at_cdn = format!("/storage/{}", iso_layer.content.digest());
+    site.registry.inject_once(&at_cdn, Fault::EndAfter(20_000_000));
+    let pullspec = site.publish_built(&built);
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.finished().await;
+    run.ready("4.18", Arch::X86_64);
+    let statistics = run.catalog.statistics();
+    assert_eq!((statistics.fetches(), statistics.failed_fetches()), (1, 0));
+    let requests = site.registry.requests();
+    let ranges: Vec<_> = requests
+        .iter()
+        .filter(|request| request.path == at_cdn)
+        .map(|request| request.header("range"))
+        .collect();
+    assert_eq!(ranges, [None, Some("bytes=20000000-")]);
 }
 
 #[tokio::test]
@@ -371,7 +394,7 @@ async fn a_registry_that_is_down_is_counted_though_the_image_is_there() {
 
 #[tokio::test]
 async fn fetches_that_fail_are_counted_with_what_had_arrived() {
-    let site = Site::new().await;
+    let site = Site::without_ranges().await;
     let built = release("4.18.52").build().unwrap();
     let image = &built.machine_os_images().image.images()[0];
     let iso_layer = image.layers.iter().max_by_key(|layer| layer.content.size()).unwrap();

@@ -17,7 +17,7 @@ use test_support::fixtures::live_iso;
 use test_support::install_crypto_provider;
 use test_support::origin::OriginServer;
 use test_support::payload::{Content, Release, ReleaseBuilder};
-use test_support::registry::TokenRegistry;
+use test_support::registry::{TokenRegistry, TokenRegistryBuilder};
 use tokio::task::JoinHandle;
 
 const REPOSITORY: &str = "mirror/ocp-release";
@@ -39,8 +39,17 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn new() -> Self {
+        Self::with(TokenRegistry::builder()).await
+    }
+
+    /// With a registry that breaks off at the same place however often the rest is asked for, if told to break off.
+    pub(crate) async fn without_ranges() -> Self {
+        Self::with(TokenRegistry::builder().no_ranges()).await
+    }
+
+    async fn with(registry: TokenRegistryBuilder) -> Self {
         install_crypto_provider();
-        let registry = TokenRegistry::builder().user("puller", "secret").cdn().start().await;
+        let registry = registry.user("puller", "secret").cdn().start().await;
         let cdn = Some(registry.cdn_address().to_owned());
         let origin = OriginServer::start().await;
         Self { registry, origin, cdn, data: TempDir::new().unwrap() }
