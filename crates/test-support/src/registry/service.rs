@@ -95,6 +95,11 @@ impl Service {
         self.blobs.lock().unwrap().insert(blob.sha256(), blob.clone());
     }
 
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let signature = Self::SIGNATURE.split_once('=').map(|(name, _)| name.to_owned());
+        self.tokens.lock().unwrap().keys().cloned().chain(signature).collect()
+    }
+
     pub(super) fn revoke_tokens(&self) {
         self.tokens.lock().unwrap().clear();
     }

@@ -205,6 +205,11 @@ impl TokenRegistry {
         self.service.faults.clear();
     }
 
+    /// Every token that is good for something, and the beginning of what signs links to the CDN.
+    pub fn secrets(&self) -> Vec<String> {
+        self.service.secrets()
+    }
+
     /// Makes all tokens invalid, as if they had expired.
     pub fn revoke_tokens(&self) {
         self.service.revoke_tokens();
