@@ -83,11 +83,11 @@ impl Drop for FakeAccounts {
 }
 
 async fn answer(State(state): State<Arc<Mutex<Held>>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap_or_default();
-    let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut held = state.lock().unwrap();
-    match (head.method, head.uri.path()) {
+    match (parts.method, parts.uri.path()) {
         (Method::POST, "/auth/realms/redhat-external/protocol/openid-connect/token") => {
             if header(CONTENT_TYPE) != "application/x-www-form-urlencoded" {
                 return oauth_error("invalid_request", "Missing form parameter: grant_type");

@@ -125,9 +125,10 @@ impl Drop for FakeVault {
 }
 
 async fn answer(State(state): State<Arc<Mutex<Held>>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap_or_default();
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header =
+        |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut held = state.lock().unwrap();
     if held.sealed {
         return errors(StatusCode::SERVICE_UNAVAILABLE, &["Vault is sealed"]);
@@ -138,7 +139,7 @@ async fn answer(State(state): State<Arc<Mutex<Held>>>, request: Request) -> Resp
     if header("X-Vault-Namespace") != held.namespace {
         return errors(StatusCode::NOT_FOUND, &["no handler for route in this namespace"]);
     }
-    let Some(path) = head.uri.path().strip_prefix("/v1/") else {
+    let Some(path) = parts.uri.path().strip_prefix("/v1/") else {
         return errors(StatusCode::NOT_FOUND, &[]);
     };
     if let Some(mount) = path.strip_prefix("auth/").and_then(|path| path.strip_suffix("/login")) {
@@ -149,7 +150,7 @@ async fn answer(State(state): State<Arc<Mutex<Held>>>, request: Request) -> Resp
     }
     let Some((mount, path)) = path.split_once("/data/") else { return errors(StatusCode::NOT_FOUND, &[]) };
     let name = format!("{mount}/{path}");
-    match head.method {
+    match parts.method {
         Method::GET => held.read(&name),
         Method::POST | Method::PUT => held.write(name, &body),
         _ => errors(StatusCode::METHOD_NOT_ALLOWED, &["unsupported operation"]),
