@@ -3,10 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder, Proxy};
+use reqwest::{Client, ClientBuilder, Proxy};
+use rustls::sign::SingleCertAndKey;
+use tls_trust::{InvalidCas, NamedCas};
 use url::Url;
 
-use crate::host_certificates::{HostCertificates, directory_of};
+use crate::host_certificates::{ClientIdentity, HostCertificates, directory_of};
 use crate::slots::Slots;
 use crate::{Config, Error, HostCertificatesError, Proxies, RegistryHost};
 
@@ -29,7 +31,8 @@ struct Pair {
 /// What all clients have in common.
 struct Recipe {
     certs_dirs: Vec<PathBuf>,
-    trusted: Vec<Certificate>,
+    /// In PEM.
+    trusted: Vec<u8>,
     user_agent: String,
     connect_timeout: Duration,
     read_timeout: Duration,
@@ -39,8 +42,9 @@ struct Recipe {
 
 impl Clients {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        let recipe = Recipe::new(config)?;
-        let shared = recipe.clients(&HostCertificates::default()).map_err(Error::Client)?;
+        let recipe = Recipe::new(config);
+        let named = config.trusted_ca_pem.as_deref().map(NamedCas::from_pem).transpose();
+        let shared = recipe.clients(named.map_err(Error::TrustedCa)?, None).map_err(Error::Client)?;
         Ok(Self { recipe: Arc::new(recipe), shared, of_hosts: Slots::default() })
     }
 
@@ -57,9 +61,9 @@ impl Clients {
 
     /// `None` if the host has no directory. One that appears later is found.
     async fn of_host(&self, url: &Url) -> Result<Option<Pair>, HostCertificatesError> {
-        let names = directory_names(url);
+        let called = directory_names(url);
         let recipe = Arc::clone(&self.recipe);
-        let directory = blocking(move || directory_of(&recipe.certs_dirs, &names)).await;
+        let directory = blocking(move || directory_of(&recipe.certs_dirs, &called)).await;
         let Some(directory) = directory else { return Ok(None) };
 
         let slot = self.of_hosts.slot(url.origin().ascii_serialization());
@@ -69,9 +73,12 @@ impl Clients {
         }
         let recipe = Arc::clone(&self.recipe);
         let pair = blocking(move || {
-            let certificates = HostCertificates::read(&directory)?;
+            let HostCertificates { authorities, identity } = HostCertificates::read(&directory)?;
+            let named = recipe
+                .named_beside(authorities)
+                .map_err(|source| HostCertificatesError::Authorities { path: directory.clone(), source })?;
             recipe
-                .clients(&certificates)
+                .clients(named, identity)
                 .map_err(|source| HostCertificatesError::Unusable { directory, source })
         });
         Ok(Some(slot.insert(pair.await?).clone()))
@@ -79,34 +86,51 @@ impl Clients {
 }
 
 impl Recipe {
-    fn new(config: &Config) -> Result<Self, Error> {
-        let mut trusted = Vec::new();
-        if let Some(pem) = &config.trusted_ca_pem {
-            trusted = Certificate::from_pem_bundle(pem).map_err(|error| Error::TrustedCa(Some(error)))?;
-            if trusted.is_empty() {
-                return Err(Error::TrustedCa(None));
-            }
-        }
-        Ok(Self {
+    fn new(config: &Config) -> Self {
+        Self {
             certs_dirs: config.certs_dirs.clone(),
-            trusted,
+            trusted: config.trusted_ca_pem.clone().unwrap_or_default(),
             user_agent: config.user_agent.clone(),
             connect_timeout: config.connect_timeout,
             read_timeout: config.read_timeout,
             http1_only: config.http1_only,
             proxies: Arc::new(config.proxies.clone()),
-        })
+        }
     }
 
-    fn clients(&self, own: &HostCertificates) -> reqwest::Result<Pair> {
-        let with_identity = || match &own.identity {
-            Some(identity) => self.builder().identity(identity.clone()),
+    /// Those who are trusted everywhere, and those of one host. `None` if there are neither.
+    fn named_beside(&self, mut authorities: Vec<u8>) -> Result<Option<NamedCas>, InvalidCas> {
+        authorities.extend(&self.trusted);
+        if authorities.is_empty() { Ok(None) } else { NamedCas::from_pem(&authorities).map(Some) }
+    }
+
+    fn clients(&self, named: Option<NamedCas>, identity: Option<ClientIdentity>) -> reqwest::Result<Pair> {
+        let mut tls = tls_trust::client(match named {
+            Some(named) => named.beside_the_systems(),
+            None => return self.clients_of_the_system(identity.as_ref()),
+        });
+        tls.alpn_protocols = [&b"h2"[..], b"http/1.1"].map(<[u8]>::to_vec).into();
+        if self.http1_only {
+            tls.alpn_protocols.remove(0);
+        }
+        let mut unverified = self.builder().tls_danger_accept_invalid_certs(true);
+        if let Some(ClientIdentity { for_reqwest, for_rustls }) = identity {
+            tls.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(for_rustls));
+            unverified = unverified.identity(for_reqwest);
+        }
+        let verified = self.builder().tls_backend_preconfigured(tls);
+        Ok(Pair { verified: verified.build()?, unverified: unverified.build()? })
+    }
+
+    /// For hosts where nobody is trusted but whom the system trusts.
+    fn clients_of_the_system(&self, identity: Option<&ClientIdentity>) -> reqwest::Result<Pair> {
+        let builder = || match identity {
+            Some(identity) => self.builder().identity(identity.for_reqwest.clone()),
             None => self.builder(),
         };
-        let trusted: Vec<_> = self.trusted.iter().chain(&own.authorities).cloned().collect();
         Ok(Pair {
-            verified: with_identity().tls_certs_merge(trusted).build()?,
-            unverified: with_identity().tls_danger_accept_invalid_certs(true).build()?,
+            verified: builder().build()?,
+            unverified: builder().tls_danger_accept_invalid_certs(true).build()?,
         })
     }
 

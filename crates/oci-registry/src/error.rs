@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use coreos_names::WithCauses;
 use reqwest::StatusCode;
+use tls_trust::InvalidCas;
 
 use crate::answer::Answer;
 use crate::excerpt::Excerpt;
@@ -20,9 +21,9 @@ pub enum Error {
     /// The client could not be made: no certificate store, or no crypto provider installed in the process.
     #[error("cannot set up the registry client")]
     Client(#[source] reqwest::Error),
-    /// The trusted CA bundle holds no certificate that can be read.
-    #[error("the trusted CA bundle holds no readable PEM certificate")]
-    TrustedCa(#[source] Option<reqwest::Error>),
+    /// The trusted CA bundle holds nobody to be trusted.
+    #[error("cannot use the trusted CA bundle")]
+    TrustedCa(#[source] InvalidCas),
     /// Wrong credentials, or none.
     #[error("not allowed to read {subject}: {credentials}{answer}")]
     Unauthorized {

@@ -3,15 +3,27 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
-use reqwest::{Certificate, Identity};
+use reqwest::Identity;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use tls_trust::{InvalidCas, NamedCas};
 
 /// The certificates in the directory of one host, as containers-certs.d(5) has them: whom to trust (`*.crt`), and who
 /// we are there (`*.cert` with the `*.key` of the same name).
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct HostCertificates {
-    pub(crate) authorities: Vec<Certificate>,
+    /// All of them, in PEM. Empty if there are none.
+    pub(crate) authorities: Vec<u8>,
     /// Of several, the one whose name comes first.
-    pub(crate) identity: Option<Identity>,
+    pub(crate) identity: Option<ClientIdentity>,
+}
+
+/// A client's certificate and its key, as the makers of clients want to have it.
+pub(crate) struct ClientIdentity {
+    pub(crate) for_reqwest: Identity,
+    pub(crate) for_rustls: CertifiedKey,
 }
 
 /// What can be wrong with the certificates for one host.
@@ -26,11 +38,13 @@ pub enum HostCertificatesError {
         /// Why.
         source: io::Error,
     },
-    /// A file with nothing in it that it should have.
-    #[error("{} holds no readable PEM certificate", path.display())]
-    NoCertificate {
+    /// A file without the CA certificates that it should have.
+    #[error("{} cannot be used", path.display())]
+    Authorities {
         /// Which.
         path: PathBuf,
+        /// Why.
+        source: InvalidCas,
     },
     /// A client certificate whose key is missing, or a key whose certificate is.
     #[error("{} is of no use without {}", path.display(), missing.display())]
@@ -40,15 +54,23 @@ pub enum HostCertificatesError {
         /// What is not.
         missing: PathBuf,
     },
-    /// A client certificate and its key cannot be read as that.
+    /// A client certificate and its key cannot be read.
     #[error("{} and its key are no client certificate", path.display())]
     Identity {
         /// The certificate.
         path: PathBuf,
         /// Why.
-        source: reqwest::Error,
+        source: pem::Error,
     },
-    /// Everything can be read, and TLS cannot be spoken with it: a key that belongs to another certificate, say.
+    /// A client certificate and its key can be read, and cannot be used: they do not belong together, say.
+    #[error("{} cannot be used with its key", path.display())]
+    IdentityMismatch {
+        /// The certificate.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// Everything can be read, and makes no client.
     #[error("cannot use the certificates in {}", directory.display())]
     Unusable {
         /// Where they lie.
@@ -78,7 +100,10 @@ impl HostCertificates {
         let mut found = Self::default();
         for path in files(directory)? {
             match path.extension().and_then(OsStr::to_str) {
-                Some("crt") => found.authorities.extend(authorities(&path)?),
+                Some("crt") => {
+                    found.authorities.extend(authorities(&path)?);
+                    found.authorities.push(b'\n');
+                }
                 Some("cert") => {
                     let identity = identity(&path)?;
                     found.identity.get_or_insert(identity);
@@ -101,21 +126,32 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, HostCertificatesError> {
     Ok(paths)
 }
 
-fn authorities(path: &Path) -> Result<Vec<Certificate>, HostCertificatesError> {
+fn authorities(path: &Path) -> Result<Vec<u8>, HostCertificatesError> {
     let pem = read(path)?;
-    Certificate::from_pem_bundle(&pem)
-        .ok()
-        .filter(|certificates| !certificates.is_empty())
-        .ok_or_else(|| HostCertificatesError::NoCertificate { path: path.to_owned() })
+    match NamedCas::from_pem(&pem) {
+        Ok(_) => Ok(pem),
+        Err(source) => Err(HostCertificatesError::Authorities { path: path.to_owned(), source }),
+    }
 }
 
-fn identity(path: &Path) -> Result<Identity, HostCertificatesError> {
-    let key = complete(path, "key")?;
-    let mut pem = read(path)?;
-    pem.push(b'\n');
-    pem.extend(read(&key)?);
-    Identity::from_pem(&pem)
-        .map_err(|source| HostCertificatesError::Identity { path: path.to_owned(), source })
+fn identity(path: &Path) -> Result<ClientIdentity, HostCertificatesError> {
+    let key_path = complete(path, "key")?;
+    let (mut certificate, key) = (read(path)?, read(&key_path)?);
+    let no_pem = |source| HostCertificatesError::Identity { path: path.to_owned(), source };
+    let chain =
+        CertificateDer::pem_slice_iter(&certificate).collect::<Result<Vec<_>, _>>().map_err(no_pem)?;
+    let private = PrivateKeyDer::from_pem_slice(&key).map_err(no_pem)?;
+    if chain.is_empty() {
+        return Err(no_pem(pem::Error::NoItemsFound));
+    }
+    let provider = CryptoProvider::get_default().expect("the clients that exist already needed one");
+    let mismatch = |source| HostCertificatesError::IdentityMismatch { path: path.to_owned(), source };
+    let for_rustls = CertifiedKey::from_der(chain, private, provider).map_err(mismatch)?;
+    certificate.push(b'\n');
+    certificate.extend(key);
+    let for_reqwest = Identity::from_pem(&certificate)
+        .map_err(|source| HostCertificatesError::Unusable { directory: path.to_owned(), source })?;
+    Ok(ClientIdentity { for_reqwest, for_rustls })
 }
 
 /// The other half of a pair.

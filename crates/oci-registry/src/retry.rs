@@ -52,6 +52,7 @@ mod tests {
 
     use super::{Retry, parse_retry_after};
     use crate::{Answer, Error, RedactedUrl};
+    use tls_trust::InvalidCas;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_cannot_get_better_is_not_tried_again() {
-        assert_eq!(Retry::default().delay(1, &Error::TrustedCa(None)), None);
+        assert_eq!(Retry::default().delay(1, &Error::TrustedCa(InvalidCas::None)), None);
     }
 
     #[test]

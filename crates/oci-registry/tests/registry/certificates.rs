@@ -49,6 +49,19 @@ async fn an_authority_is_trusted_at_its_host_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_its_own_authority_is_trusted_where_it_is_named() {
+    let (server, _) = serve(anonymous().tls_by(Certificate::self_signed())).await;
+    let certs = TempDir::new().unwrap();
+    client_with(&[certs.path()]).manifest(&reference(server.address())).await.unwrap_err();
+    lay_down(certs.path(), server.address(), &[("domain.crt", server.ca_pem())]);
+    client_with(&[certs.path()]).manifest(&reference(server.address())).await.unwrap();
+
+    let everywhere = Some(server.ca_pem().into());
+    let config = Config { trusted_ca_pem: everywhere, ..config(PullSecret::default(), &[]) };
+    Registry::new(config).unwrap().manifest(&reference(server.address())).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_first_directory_that_knows_a_host_counts() {
     let (server, _) = serve(anonymous().tls()).await;
     let [first, second] = [TempDir::new().unwrap(), TempDir::new().unwrap()];
@@ -127,16 +140,16 @@ async fn a_broken_file_is_named_and_harms_its_host_only() {
     let (plain, _) = serve(builder()).await;
     let (certificate, key) = (own.certificate_pem.as_str(), own.key_pem.as_str());
     for (files, named) in [
-        (&[("ca.crt", "")] as &[_], "ca.crt holds no readable PEM certificate"),
+        (&[("ca.crt", "")] as &[_], "ca.crt cannot be used: there is no CA certificate"),
         (
             &[("ca.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")],
-            "cannot use the certificates in ",
+            "ca.crt cannot be used: a CA certificate cannot be used",
         ),
         (&[("a.cert", certificate)], "a.cert is of no use without "),
         (&[("a.key", key)], "a.key is of no use without "),
         (&[("a.cert", "x"), ("a.key", key)], "a.cert and its key are no client certificate"),
         (&[("a.cert", certificate), ("a.key", "x")], "a.cert and its key are no client certificate"),
-        (&[("a.cert", certificate), ("a.key", &other.key_pem)], "cannot use the certificates in "),
+        (&[("a.cert", certificate), ("a.key", &other.key_pem)], "a.cert cannot be used with its key"),
     ] {
         let certs = TempDir::new().unwrap();
         lay_down(certs.path(), server.address(), files);
@@ -162,7 +175,8 @@ async fn a_broken_file_is_named_and_harms_its_host_only() {
     let trusting = Registry::new(config).unwrap();
     trusting.manifest(&reference(plain.address())).await.unwrap();
     let error = trusting.manifest(&reference(server.address())).await.unwrap_err();
-    let Error::HostCertificates { source: HostCertificatesError::NoCertificate { path }, .. } = error else {
+    let Error::HostCertificates { source: HostCertificatesError::Authorities { path, .. }, .. } = error
+    else {
         panic!("{error:?}")
     };
     assert_eq!(path, certs.path().join(server.address()).join("ca.crt"));

@@ -90,7 +90,13 @@ impl TokenRegistryBuilder {
     /// Speaks TLS, at the CDN too.
     #[must_use]
     pub fn tls(self) -> Self {
-        Self { certificate: Some(Certificate::generate()), ..self }
+        self.tls_by(Certificate::generate())
+    }
+
+    /// The same with this certificate.
+    #[must_use]
+    pub fn tls_by(self, certificate: Certificate) -> Self {
+        Self { certificate: Some(certificate), ..self }
     }
 
     /// Speaks TLS, and only with those who have this certificate or another of its authority.
