@@ -29,6 +29,13 @@ impl RegistryHost {
         if self.is_docker_hub() { Self::DOCKER_HUB_API } else { &self.0 }
     }
 
+    /// The name or address without the port, and the port with its colon, or nothing.
+    pub(crate) fn split_port(&self) -> (&str, &str) {
+        let after_address = self.0.find(']').map_or(0, |end| end + 1);
+        let end = self.0[after_address..].find(':').map_or(self.0.len(), |colon| after_address + colon);
+        self.0.split_at(end)
+    }
+
     pub(crate) fn is_docker_hub(&self) -> bool {
         self.0 == Self::DOCKER_HUB
     }
@@ -91,7 +98,7 @@ fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     Some((host, Some(port)))
 }
 
-fn is_dns_label(label: &str) -> bool {
+pub(crate) fn is_dns_label(label: &str) -> bool {
     !label.is_empty()
         && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !label.starts_with('-')

@@ -64,7 +64,10 @@ pub use image_config::ImageConfig;
 pub use manifest::{
     Descriptor, ImageIndex, ImageManifest, InvalidManifest, Manifest, ManifestKind, Platform,
 };
-pub use mirrors::{Blocked, Mirrors, PullSource};
+pub use mirrors::{
+    Blocked, InvalidRegistriesConf, InvalidScope, Location, Mirror, MirrorPull, MirrorRule, Mirrors,
+    PullSource, RegistriesConf, Scope,
+};
 pub use pull_secret::{Guess, PullSecret, PullSecretError, UnusableEntry};
 pub use redacted_url::RedactedUrl;
 pub use reference::{InvalidReference, Reference};

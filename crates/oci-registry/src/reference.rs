@@ -76,6 +76,12 @@ impl Reference {
         Ok(Self { repository: checked_repository(&self.host, repository)?, ..self.clone() })
     }
 
+    /// A repository of any registry, at the same tag and digest.
+    pub(crate) fn relocated(&self, host: RegistryHost, repository: &str) -> Result<Self, InvalidReference> {
+        let repository = checked_repository(&host, repository)?;
+        Ok(Self { host, repository, ..self.clone() })
+    }
+
     /// What the manifest is asked for by: the digest, else the tag.
     pub(crate) fn manifest_name(&self) -> String {
         match (self.digest, &self.tag) {
@@ -180,7 +186,7 @@ fn checked_repository(host: &RegistryHost, repository: &str) -> Result<String, I
 }
 
 /// Runs of letters and digits with one separator between each: `.`, `_`, `__` or any number of `-`.
-fn is_path_component(component: &str) -> bool {
+pub(crate) fn is_path_component(component: &str) -> bool {
     let is_word = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let is_separator =
         |run: &[u8]| matches!(run, b"." | b"_" | b"__") || run.iter().all(|&byte| byte == b'-');
@@ -190,7 +196,7 @@ fn is_path_component(component: &str) -> bool {
         && bytes.split(is_word).all(is_separator)
 }
 
-fn checked_tag(tag: &str) -> Result<String, InvalidReference> {
+pub(crate) fn checked_tag(tag: &str) -> Result<String, InvalidReference> {
     let valid = (1..=Reference::MAX_TAG_LEN).contains(&tag.len())
         && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && !tag.starts_with(['.', '-']);
