@@ -12,7 +12,7 @@ use crate::reply::Reply;
 use crate::transport::Transport;
 use crate::{
     Blob, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors, PullSecret, Reference,
-    RegistryHost, Retry, media_type,
+    RegistryHost, Retry, disk, media_type,
 };
 
 /// What a [`Registry`] may do, and with which credentials.
@@ -109,6 +109,9 @@ impl Registry {
 
 impl Inner {
     async fn manifest(&self, subject: &Subject, reference: &Reference) -> Result<Manifest, Error> {
+        if let Some(path) = reference.path() {
+            return disk::manifest(subject, reference, path).await;
+        }
         let path = format!("{}/manifests/{}", reference.repository(), reference.manifest_name());
         let reply = self.get(subject, &path, Some(&media_type::accept())).await?;
         let bytes = reply.body(subject, Manifest::MAX_SIZE).await?;
@@ -133,6 +136,9 @@ impl Inner {
     }
 
     async fn blob(&self, subject: &Subject, blob: &Descriptor) -> Result<Blob, Error> {
+        if let Some(path) = subject.reference().path() {
+            return disk::blob(subject, blob, path).await;
+        }
         let path = format!("{}/blobs/{}", subject.reference().repository(), blob.digest);
         let reply = self.get(subject, &path, None).await?;
         Ok(Blob::new(subject.clone(), blob, reply.url.clone(), reply.into_source()))

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use crate::answer::Answer;
 use crate::excerpt::Excerpt;
 use crate::redacted_url::RedactedUrl;
-use crate::{Descriptor, Digest, InvalidManifest, Reference, UnusableEntry};
+use crate::{Descriptor, Digest, DiskError, InvalidManifest, Reference, UnusableEntry};
 
 /// What can go wrong between a reference and its verified bytes.
 ///
@@ -134,6 +134,14 @@ pub enum Error {
         /// Why.
         problem: Excerpt,
     },
+    /// The folder that holds the image does not give it.
+    #[error("cannot take {subject} from disk")]
+    Disk {
+        /// What was asked for.
+        subject: Subject,
+        /// Why.
+        source: DiskError,
+    },
     /// Too many requests. Ask again later.
     #[error("{url} answers that there are too many requests{answer}")]
     RateLimited {
@@ -208,9 +216,13 @@ impl Error {
         }
     }
 
-    /// Whether the registry said that it does not have it.
+    /// Whether the registry said, or the folder shows, that it does not have it.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound { .. })
+        match self {
+            Self::NotFound { .. } => true,
+            Self::Disk { source, .. } => source.is_missing(),
+            _ => false,
+        }
     }
 
     /// Whether another pull secret could help.

@@ -234,13 +234,13 @@ fn is_port(rest: &str) -> bool {
 
 /// An absolute path, each name of it after one `/`.
 fn checked_path(path: &str) -> Result<String, InvalidReference> {
-    let names = path.split('/').filter(|name| !matches!(*name, "" | "."));
+    let mut names = path.split('/').filter(|name| !matches!(*name, "" | "."));
     let normal: String = names.clone().flat_map(|name| ["/", name]).collect();
     let valid = path.starts_with('/')
         && (1..=Reference::MAX_PATH_LEN).contains(&normal.len())
         && !normal.contains(char::is_control)
         && names.clone().all(|name| name != "..")
-        && !names.last().unwrap_or_default().contains([':', '@']);
+        && !names.next_back().unwrap_or_default().contains([':', '@']);
     if valid { Ok(normal) } else { Err(InvalidReference::Path(shortened(path))) }
 }
 
