@@ -66,3 +66,41 @@ impl Entry {
         self.annotations.as_ref()?.name.as_deref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Chosen, OciIndex};
+
+    #[test]
+    fn a_tag_chooses_and_so_does_being_alone() {
+        let index = OciIndex::parse(
+            br#"{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
+                {"digest": "d1", "size": 1, "annotations": {"org.opencontainers.image.ref.name": "a", "other": "c"}},
+                {"digest": "d2", "annotations": {"org.opencontainers.image.ref.name": "b"}},
+                {"digest": "d1", "annotations": {"org.opencontainers.image.ref.name": "a"}},
+                {"digest": "d3", "annotations": {"other": "c"}},
+                {"digest": "d4", "annotations": null},
+                {"digest": "d5", "annotations": {"org.opencontainers.image.ref.name": "b"}}]}"#,
+        )
+        .unwrap();
+        assert_eq!(index.choose(Some("a")), Chosen::Digest("d1"));
+        assert_eq!(index.choose(Some("b")), Chosen::Several);
+        assert_eq!(index.choose(Some("c")), Chosen::None);
+        assert_eq!(index.choose(None), Chosen::Several);
+        assert_eq!(index.names().collect::<Vec<_>>(), ["a", "b", "a", "b"]);
+
+        let nameless = OciIndex::parse(br#"{"manifests": [{"digest": "d"}]}"#).unwrap();
+        assert_eq!(nameless.choose(None), Chosen::Digest("d"));
+        assert_eq!(nameless.choose(Some("a")), Chosen::None);
+        assert_eq!(OciIndex::parse(br#"{"manifests": []}"#).unwrap().choose(None), Chosen::None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = OciIndex::parse(&bytes);
+        }
+    }
+}

@@ -122,3 +122,43 @@ impl OpenFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use rustix::io::Errno;
+    use tempfile::TempDir;
+
+    use super::Tree;
+
+    #[test]
+    fn no_link_leads_out_with_or_without_help_from_the_kernel() {
+        let directory = TempDir::new().unwrap();
+        let folder = directory.path().join("folder");
+        fs::create_dir_all(folder.join("sub")).unwrap();
+        fs::write(folder.join("inside"), "").unwrap();
+        for outside in ["outside", "folder-beside"] {
+            fs::write(directory.path().join(outside), "").unwrap();
+            symlink(format!("../../{outside}"), folder.join("sub").join(outside)).unwrap();
+        }
+        symlink("../inside", folder.join("sub/link")).unwrap();
+        symlink("/", folder.join("root")).unwrap();
+        // The admin's own path may lead over links.
+        symlink(&folder, directory.path().join("admins")).unwrap();
+
+        let tree = Tree::at(&directory.path().join("admins")).unwrap();
+        for open in [Tree::open_below, Tree::open_checked] {
+            let open = |name| open(&tree, name, Tree::OPEN).map(drop);
+            assert_eq!(open("inside"), Ok(()));
+            assert_eq!(open("sub/link"), Ok(()));
+            assert_eq!(open("sub/../inside"), Ok(()));
+            for name in ["sub/outside", "sub/folder-beside", "root/etc/passwd", "../outside", "/etc/passwd"] {
+                assert_eq!(open(name), Err(Errno::XDEV), "{name}");
+            }
+            assert_eq!(open("absent"), Err(Errno::NOENT));
+            assert_eq!(open("inside/absent"), Err(Errno::NOTDIR));
+        }
+    }
+}
