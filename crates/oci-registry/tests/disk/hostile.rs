@@ -93,10 +93,7 @@ async fn what_is_no_regular_file_is_neither_read_nor_waited_for() {
     let make: [fn(&Path); 3] = [
         |path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap(),
         |path| {
-            drop(
-                UnixListener::bind_addr(&std::os::unix::net::SocketAddr::from_pathname(path).unwrap())
-                    .unwrap(),
-            )
+            drop(UnixListener::bind(path).unwrap());
         },
         |path| fs::create_dir(path).unwrap(),
     ];
