@@ -5,6 +5,7 @@ mod crashes;
 mod folders;
 mod https;
 mod os_images;
+mod release_commands;
 mod releases;
 mod service;
 #[path = "../tools/mod.rs"]
