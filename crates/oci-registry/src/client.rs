@@ -72,6 +72,9 @@ impl Registry {
 
     /// The manifest at a digest, else at a tag. A digest is verified; a tag is as good as the connection.
     pub async fn manifest(&self, reference: &Reference) -> Result<Manifest, Error> {
+        if let Some(path) = reference.path() {
+            return disk::manifest(reference, path).await;
+        }
         let subject = Subject::manifest(reference);
         let mut attempts = self.0.retry.attempts();
         loop {
@@ -84,6 +87,9 @@ impl Registry {
 
     /// Opens a blob of the repository that `reference` is in. Its bytes are still to come.
     pub async fn blob(&self, reference: &Reference, blob: &Descriptor) -> Result<Blob, Error> {
+        if let Some(path) = reference.path() {
+            return disk::blob(reference, blob, path).await;
+        }
         let subject = Subject::blob(reference, blob);
         let mut attempts = self.0.retry.attempts();
         loop {
@@ -96,6 +102,9 @@ impl Registry {
 
     /// The configuration of an image of the repository that `reference` is in.
     pub async fn config(&self, reference: &Reference, image: &ImageManifest) -> Result<ImageConfig, Error> {
+        if let Some(path) = reference.path() {
+            return disk::config(reference, &image.config, path).await;
+        }
         let subject = Subject::blob(reference, &image.config);
         let mut attempts = self.0.retry.attempts();
         loop {
@@ -109,9 +118,6 @@ impl Registry {
 
 impl Inner {
     async fn manifest(&self, subject: &Subject, reference: &Reference) -> Result<Manifest, Error> {
-        if let Some(path) = reference.path() {
-            return disk::manifest(subject, reference, path).await;
-        }
         let path = format!("{}/manifests/{}", reference.repository(), reference.manifest_name());
         let reply = self.get(subject, &path, Some(&media_type::accept())).await?;
         let bytes = reply.body(subject, Manifest::MAX_SIZE).await?;
@@ -136,9 +142,6 @@ impl Inner {
     }
 
     async fn blob(&self, subject: &Subject, blob: &Descriptor) -> Result<Blob, Error> {
-        if let Some(path) = subject.reference().path() {
-            return disk::blob(subject, blob, path).await;
-        }
         let path = format!("{}/blobs/{}", subject.reference().repository(), blob.digest);
         let reply = self.get(subject, &path, None).await?;
         Ok(Blob::new(subject.clone(), blob, reply.url.clone(), reply.into_source()))

@@ -211,6 +211,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::RateLimited { .. } | Self::Transport { .. } | Self::Truncated { .. } => true,
+            Self::Disk { source, .. } => source.is_retryable(),
             Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT,
             _ => false,
         }
@@ -315,7 +316,7 @@ impl fmt::Display for CredentialsUsed {
 #[cfg(test)]
 mod tests {
     use super::{Error, Subject};
-    use crate::{EntryProblem, InvalidManifest, UnusableEntry};
+    use crate::{DiskError, EntryProblem, InvalidManifest, UnusableEntry};
     use coreos_names::WithCauses;
 
     #[test]
@@ -330,6 +331,13 @@ mod tests {
             (
                 Error::Manifest { subject, source: InvalidManifest::SchemaVersion(3) },
                 "manifest quay.io/a/b:t cannot be used: manifest schema version 3, where only 2 is known",
+            ),
+            (
+                Error::Disk {
+                    subject: Subject::manifest(&"dir:/mnt/image".parse().unwrap()),
+                    source: DiskError::NotAFolder { path: "/mnt/image".into() },
+                },
+                "cannot take manifest file:///mnt/image from disk: /mnt/image is a file, and images are read from folders only: unpack or copy it into one",
             ),
         ] {
             assert_eq!(WithCauses(&error).to_string(), chain);

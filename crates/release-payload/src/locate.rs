@@ -153,8 +153,7 @@ fn repositories(release: &str, component: &str) -> Vec<String> {
     }
     // Registry-wide mirrors and pull-through proxies keep the path of the origin, proxies under a prefix.
     repositories.push(component.to_owned());
-    // A folder's path begins with nothing: no prefix of a proxy, but the root of the file system.
-    if let Some((first, _)) = release.split_once('/').filter(|(first, _)| !first.is_empty()) {
+    if let Some((first, _)) = release.split_once('/') {
         repositories.push(format!("{first}/{component}"));
     }
     if let Some((parent, _)) = release.rsplit_once('/') {

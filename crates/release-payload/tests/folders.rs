@@ -183,6 +183,5 @@ async fn a_component_that_is_nowhere_is_told_with_every_folder_that_was_tried() 
         [folder.join("openshift/release-images"), folder.join("openshift/release")],
         "{tried:?}"
     );
-    assert!(tried.iter().all(|path| path.starts_with(folder)), "{tried:?}");
     assert!(attempts[0].to_string().contains("the mirror of oc in"), "{}", attempts[0]);
 }

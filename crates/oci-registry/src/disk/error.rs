@@ -98,4 +98,25 @@ impl DiskError {
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Self::NoLayout { .. } | Self::Missing { .. })
     }
+
+    /// Whether it may be better soon with nobody changing anything: a share that is slow to come back.
+    pub(crate) fn is_retryable(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() != io::ErrorKind::PermissionDenied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::DiskError;
+
+    #[test]
+    fn only_hiccups_of_the_file_system_are_worth_another_try() {
+        let path = std::path::PathBuf::from("/mnt/mirror");
+        let failed = |kind: io::ErrorKind| DiskError::Io { path: path.clone(), source: kind.into() };
+        assert!(failed(io::ErrorKind::StaleNetworkFileHandle).is_retryable());
+        assert!(!failed(io::ErrorKind::PermissionDenied).is_retryable());
+        assert!(!DiskError::NoLayout { path: path.clone() }.is_retryable());
+    }
 }

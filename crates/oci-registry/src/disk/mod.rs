@@ -21,7 +21,8 @@ pub use layout::ImageLayout;
 
 use crate::blob::{Source, SourceError};
 use crate::error::Subject;
-use crate::{Blob, Descriptor, Digest, Error, Manifest, RedactedUrl, Reference};
+use crate::excerpt::Excerpt;
+use crate::{Blob, Descriptor, Digest, Error, ImageConfig, Manifest, RedactedUrl, Reference};
 use folder::Folder;
 use oci_index::{Chosen, OciIndex};
 use tree::OpenFile;
@@ -30,26 +31,23 @@ use tree::OpenFile;
 const CHUNK: u64 = 512 << 10;
 
 /// The manifest at a digest, which is verified, else at a tag, else the only one.
-pub(crate) async fn manifest(
-    subject: &Subject,
-    reference: &Reference,
-    path: &Path,
-) -> Result<Manifest, Error> {
+pub(crate) async fn manifest(reference: &Reference, path: &Path) -> Result<Manifest, Error> {
+    let subject = Subject::manifest(reference);
     let (path, wanted) = (path.to_owned(), reference.clone());
-    let bytes = blocking(move || Folder::find(&path)?.manifest(&wanted))
-        .await
-        .map_err(|source| Error::Disk { subject: subject.clone(), source })?;
+    let bytes = match blocking(move || Folder::find(&path)?.manifest(&wanted)).await {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(Error::Disk { subject, source }),
+    };
     let actual = Digest::of(&bytes);
     match reference.digest() {
-        Some(expected) if expected != actual => {
-            Err(Error::DigestMismatch { subject: subject.clone(), expected, actual })
-        }
-        _ => Manifest::parse(&bytes).map_err(|source| Error::Manifest { subject: subject.clone(), source }),
+        Some(expected) if expected != actual => Err(Error::DigestMismatch { subject, expected, actual }),
+        _ => Manifest::parse(&bytes).map_err(|source| Error::Manifest { subject, source }),
     }
 }
 
 /// Opens a blob, whose size has to be right already.
-pub(crate) async fn blob(subject: &Subject, blob: &Descriptor, path: &Path) -> Result<Blob, Error> {
+pub(crate) async fn blob(reference: &Reference, blob: &Descriptor, path: &Path) -> Result<Blob, Error> {
+    let subject = Subject::blob(reference, blob);
     let (path, digest, expected) = (path.to_owned(), blob.digest, blob.size);
     let file = blocking(move || {
         let file = Folder::find(&path)?.blob(digest)?;
@@ -59,11 +57,24 @@ pub(crate) async fn blob(subject: &Subject, blob: &Descriptor, path: &Path) -> R
         } else {
             Err(DiskError::Size { path: path.clone(), expected, actual: *actual })
         }
+    });
+    match file.await {
+        Ok(file) => Ok(Blob::new(subject, blob, RedactedUrl::from_path(&file.path), source(file))),
+        Err(source) => Err(Error::Disk { subject, source }),
+    }
+}
+
+/// The configuration of an image.
+pub(crate) async fn config(
+    reference: &Reference,
+    config: &Descriptor,
+    path: &Path,
+) -> Result<ImageConfig, Error> {
+    let bytes = blob(reference, config, path).await?.bytes(ImageConfig::MAX_SIZE).await?;
+    ImageConfig::parse(&bytes).map_err(|error| Error::ImageConfig {
+        subject: Subject::blob(reference, config),
+        problem: Excerpt::of(&error.to_string()),
     })
-    .await
-    .map_err(|source| Error::Disk { subject: subject.clone(), source })?;
-    let url = RedactedUrl::from_path(&file.path);
-    Ok(Blob::new(subject.clone(), blob, url, source(file)))
 }
 
 /// What `index.json` says of a tag, for fuzzing.
