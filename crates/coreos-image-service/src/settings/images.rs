@@ -68,8 +68,10 @@ fn from_registries(
     });
     let credentials = &registry.credentials;
     warnings.extend(credentials.unusable_entries().map(|entry| entry.to_string()));
-    for release in releases.iter().filter(|release| matches!(credentials.lookup(&release.pullspec), Ok(None)))
-    {
+    let is_anonymous = |release: &&ReleaseImage| {
+        release.pullspec.path().is_none() && matches!(credentials.lookup(&release.pullspec), Ok(None))
+    };
+    for release in releases.iter().filter(is_anonymous) {
         warnings.push(format!(
             "the pull secret has no entry for {}, which is asked anonymously",
             release.pullspec
