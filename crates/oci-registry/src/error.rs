@@ -10,7 +10,9 @@ use tls_trust::InvalidCas;
 use crate::answer::Answer;
 use crate::excerpt::Excerpt;
 use crate::redacted_url::RedactedUrl;
-use crate::{Blocked, Descriptor, Digest, HostCertificatesError, InvalidManifest, Reference, UnusableEntry};
+use crate::{
+    Blocked, Descriptor, Digest, DiskError, HostCertificatesError, InvalidManifest, Reference, UnusableEntry,
+};
 
 /// What can go wrong between a reference and its verified bytes.
 ///
@@ -189,6 +191,14 @@ pub enum Error {
         /// What is wrong with them.
         source: HostCertificatesError,
     },
+    /// The folder that holds the image does not give it.
+    #[error("cannot take {subject} from disk")]
+    Disk {
+        /// What was asked for.
+        subject: Subject,
+        /// Why.
+        source: DiskError,
+    },
     /// Too many requests. Ask again later.
     #[error("{url} answers that there are too many requests{answer}")]
     RateLimited {
@@ -262,18 +272,20 @@ impl Error {
             | Self::Truncated { .. }
             | Self::WrongBytes { .. } => true,
             Self::Unavailable { attempts, .. } => attempts.iter().any(|attempt| attempt.error.is_retryable()),
+            Self::Disk { source, .. } => source.is_retryable(),
             Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT,
             _ => false,
         }
     }
 
-    /// Whether the registry said that it does not have it.
+    /// Whether the registry said, or the folder shows, that it does not have it.
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::NotFound { .. } => true,
             Self::Unavailable { attempts, .. } => {
                 !attempts.is_empty() && attempts.iter().all(|attempt| attempt.error.is_not_found())
             }
+            Self::Disk { source, .. } => source.is_missing(),
             _ => false,
         }
     }
@@ -429,7 +441,7 @@ impl fmt::Display for CredentialsUsed {
 #[cfg(test)]
 mod tests {
     use super::{Error, Subject};
-    use crate::{EntryProblem, InvalidManifest, UnusableEntry};
+    use crate::{DiskError, EntryProblem, InvalidManifest, UnusableEntry};
     use coreos_names::WithCauses;
 
     #[test]
@@ -444,6 +456,13 @@ mod tests {
             (
                 Error::Manifest { subject, source: InvalidManifest::SchemaVersion(3) },
                 "manifest quay.io/a/b:t cannot be used: manifest schema version 3, where only 2 is known",
+            ),
+            (
+                Error::Disk {
+                    subject: Subject::manifest(&"dir:/mnt/image".parse().unwrap()),
+                    source: DiskError::NotAFolder { path: "/mnt/image".into() },
+                },
+                "cannot take manifest file:///mnt/image from disk: /mnt/image is a file, and images are read from folders only: unpack or copy it into one",
             ),
         ] {
             assert_eq!(WithCauses(&error).to_string(), chain);

@@ -73,11 +73,14 @@ pub fn parse(yaml: &str) -> Result<Vec<MirrorRule>, InvalidMirrorSets> {
             }
         }
     }
-    if reader.problems.is_empty() {
-        Ok(reader.sources.into_iter().map(|(scope, source)| source.into_rule(scope)).collect())
-    } else {
-        Err(InvalidMirrorSets { problems: reader.problems })
+    let sources = std::mem::take(&mut reader.sources);
+    let rules: Vec<_> = sources.into_iter().map(|(scope, source)| source.into_rule(scope)).collect();
+    for rule in rules.iter().filter(|rule| rule.mirrors.len() > MirrorRule::MAX_MIRRORS) {
+        let (found, most) = (rule.mirrors.len(), MirrorRule::MAX_MIRRORS);
+        reader
+            .problem(&rule.scope.to_string(), format_args!("{found} mirrors, but at most {most} are asked"));
     }
+    if reader.problems.is_empty() { Ok(rules) } else { Err(InvalidMirrorSets { problems: reader.problems }) }
 }
 
 /// What all sets together say of a source.

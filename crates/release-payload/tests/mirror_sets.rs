@@ -246,4 +246,8 @@ fn every_problem_is_named_with_its_document_object_and_member() {
     assert_eq!(problems.len(), 14);
     let large = format!("#{}", "x".repeat(mirror_sets::MAX_SIZE));
     assert_eq!(mirror_sets::parse(&large).unwrap_err().problems, ["larger than 1048576 bytes"]);
+    let mirrors: Vec<_> = (0..65).map(|number| format!("m{number}.lab")).collect();
+    let many = format!("imageDigestSources: [{{source: q.lab, mirrors: [{}]}}]", mirrors.join(", "));
+    let problems = mirror_sets::parse(&many).unwrap_err().problems;
+    assert_eq!(problems, ["q.lab: 65 mirrors, but at most 64 are asked"]);
 }

@@ -27,8 +27,6 @@ pub struct InvalidRegistriesConf {
 impl RegistriesConf {
     /// The largest file that is read, in bytes.
     pub const MAX_SIZE: usize = 1 << 20;
-    /// The most mirrors of one table.
-    pub const MAX_MIRRORS: usize = 64;
 
     /// Reads a file that is called `file` wherever something is said of it.
     pub fn parse(file: &str, text: &str) -> Result<Self, InvalidRegistriesConf> {
@@ -230,8 +228,8 @@ impl Reader<'_> {
         place: &str,
     ) -> Vec<Mirror> {
         let tables = self.tables(table, "mirror", place);
-        if tables.len() > RegistriesConf::MAX_MIRRORS {
-            let most = RegistriesConf::MAX_MIRRORS;
+        if tables.len() > MirrorRule::MAX_MIRRORS {
+            let most = MirrorRule::MAX_MIRRORS;
             self.problem(place, format_args!("{} mirrors, but at most {most} are asked", tables.len()));
             return Vec::new();
         }

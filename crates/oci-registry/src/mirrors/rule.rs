@@ -39,6 +39,9 @@ pub enum MirrorPull {
 }
 
 impl MirrorRule {
+    /// The most mirrors that readers of configurations accept for one scope; nobody has as many.
+    pub const MAX_MIRRORS: usize = 64;
+
     /// A rule that says nothing yet.
     pub const fn new(scope: Scope) -> Self {
         Self { scope, location: None, mirrors: Vec::new(), insecure: None, blocked: None }
