@@ -11,15 +11,15 @@ use crate::excerpt::Excerpt;
 use crate::reply::Reply;
 use crate::transport::Transport;
 use crate::{
-    Blob, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors, PullSecret, Reference,
-    RegistryHost, Retry, media_type,
+    Blob, CredentialSource, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors,
+    Reference, RegistryHost, Retry, media_type,
 };
 
 /// What a [`Registry`] may do, and with which credentials.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Who we are to which registry.
-    pub credentials: PullSecret,
+    pub credentials: CredentialSource,
     /// Where images lie beside, or instead of, where their names say.
     pub mirrors: Mirrors,
     /// Certificates trusted beside the system's, as a bundle of PEM.
@@ -40,7 +40,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            credentials: PullSecret::default(),
+            credentials: CredentialSource::default(),
             mirrors: Mirrors::default(),
             trusted_ca_pem: None,
             insecure: BTreeSet::new(),
@@ -54,12 +54,12 @@ impl Default for Config {
 
 /// A client for all registries. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
-pub struct Registry(Arc<Inner>);
+pub struct Registry(pub(crate) Arc<Inner>);
 
-struct Inner {
-    transport: Transport,
-    authenticator: Authenticator,
-    retry: Retry,
+pub(crate) struct Inner {
+    pub(crate) transport: Transport,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) retry: Retry,
 }
 
 impl Registry {
@@ -138,14 +138,30 @@ impl Inner {
         Ok(Blob::new(subject.clone(), blob, reply.url.clone(), reply.into_source()))
     }
 
-    /// Gets what lies at a path below `/v2/`; asks a second time if the first has taught how to ask.
+    /// Gets what lies at a path below `/v2/`.
     async fn get(&self, subject: &Subject, path: &str, accept: Option<&str>) -> Result<Reply, Error> {
+        let (access, reply) = self.exchange(subject, path, accept).await?;
+        if reply.status() == StatusCode::OK { Ok(reply) } else { Err(access.refused(subject, reply).await) }
+    }
+
+    /// Asks for what lies at a path below `/v2/`, and again as long as a refusal teaches how to ask.
+    pub(crate) async fn exchange(
+        &self,
+        subject: &Subject,
+        path: &str,
+        accept: Option<&str>,
+    ) -> Result<(Access, Reply), Error> {
+        // What the registry wants, a token that has expired, a password that has changed: no more can be learnt.
+        const MOST_TO_LEARN: usize = 3;
         let (mut access, mut reply) = self.ask(subject, path, accept).await?;
-        let refused = reply.status() == StatusCode::UNAUTHORIZED && !reply.redirected;
-        if refused && self.authenticator.learn(subject, &access, &reply).await? {
+        for _ in 0..MOST_TO_LEARN {
+            let refused = reply.status() == StatusCode::UNAUTHORIZED && !reply.redirected;
+            if !refused || !self.authenticator.learn(subject, &access, &reply).await? {
+                break;
+            }
             (access, reply) = self.ask(subject, path, accept).await?;
         }
-        if reply.status() == StatusCode::OK { Ok(reply) } else { Err(access.refused(subject, reply).await) }
+        Ok((access, reply))
     }
 
     async fn ask(

@@ -76,6 +76,11 @@ impl Reference {
         Ok(Self { repository: checked_repository(&self.host, repository)?, ..self.clone() })
     }
 
+    /// Stands for a registry where a reference is needed. What it names there is never asked for.
+    pub(crate) fn of_registry(host: &RegistryHost) -> Self {
+        Self { host: host.clone(), repository: String::new(), tag: None, digest: None }
+    }
+
     /// What the manifest is asked for by: the digest, else the tag.
     pub(crate) fn manifest_name(&self) -> String {
         match (self.digest, &self.tag) {

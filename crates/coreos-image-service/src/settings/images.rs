@@ -61,14 +61,14 @@ fn from_registries(
         add_all(problems, "RELEASE_IMAGES", error.problems);
         Vec::new()
     });
-    let credentials = &registry.credentials;
-    warnings.extend(credentials.unusable_entries().map(|entry| entry.to_string()));
-    for release in releases.iter().filter(|release| matches!(credentials.lookup(&release.pullspec), Ok(None)))
-    {
-        warnings.push(format!(
-            "the pull secret has no entry for {}, which is asked anonymously",
-            release.pullspec
-        ));
+    let secret = registry.credentials.current();
+    warnings.extend(secret.warnings().map(|warning| warning.to_string()));
+    for ReleaseImage { pullspec, .. } in &releases {
+        if matches!(secret.lookup(pullspec), Ok(None)) {
+            let near_miss = secret.near_miss(pullspec).map(|miss| format!("; {miss}")).unwrap_or_default();
+            let absence = "the pull secret has no entry for";
+            warnings.push(format!("{absence} {pullspec}, which is asked anonymously{near_miss}"));
+        }
     }
     releases
 }

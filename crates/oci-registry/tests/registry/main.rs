@@ -2,7 +2,10 @@
 
 mod auth;
 mod blobs;
+mod changing_credentials;
+mod check;
 mod docker;
+mod identity_tokens;
 mod manifests;
 mod reader;
 mod redirects;
