@@ -1,6 +1,7 @@
 //! The command line: which subcommand was asked for, and with which settings.
 
 mod iso;
+mod pull_secret;
 mod release;
 mod serve;
 
@@ -8,7 +9,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use crate::settings::{Merged, ServeSettings, registry, table};
+use crate::settings::{Merged, PullSecretSettings, ServeSettings, registry, table};
 use crate::telemetry;
 
 /// Runs the subcommand that the arguments name; without one, the service.
@@ -19,6 +20,16 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Resu
             Some(("inspect", matches)) => {
                 let registry = registry::validate(&merged(&[table::REGISTRY], matches))?;
                 release::inspect(registry, required(matches, "PULLSPEC"))
+            }
+            _ => unreachable!("clap requires a subcommand"),
+        },
+        Some(("pull-secret", matches)) => match matches.subcommand() {
+            Some(("check", matches)) => {
+                let merged = merged(&pull_secret::TABLES, matches);
+                if merged.text("LOGLEVEL").is_some() {
+                    telemetry::init(ServeSettings::log_level(&merged));
+                }
+                pull_secret::check(PullSecretSettings::validate(&merged)?, matches)
             }
             _ => unreachable!("clap requires a subcommand"),
         },
@@ -66,6 +77,7 @@ fn command_line() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(serve)
         .subcommand(release)
+        .subcommand(pull_secret::command())
         .subcommand(iso::command())
 }
 

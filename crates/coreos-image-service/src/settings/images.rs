@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use oci_registry::Reference;
 use provision::origin::{self, InvalidRequestParameters, QueryParams, RequestHeaders};
 use provision::os_images::{self, OsImage};
 use release_payload::release_images::{self, ReleaseImage};
@@ -57,10 +58,7 @@ fn from_registries(
     problems: &mut Problems,
     warnings: &mut Vec<String>,
 ) -> Vec<ReleaseImage> {
-    let releases = release_images::parse(json).unwrap_or_else(|error| {
-        add_all(problems, "RELEASE_IMAGES", error.problems);
-        Vec::new()
-    });
+    let releases = parse_releases(json, problems);
     let secret = registry.credentials.current();
     warnings.extend(secret.warnings().map(|warning| warning.to_string()));
     for ReleaseImage { pullspec, .. } in &releases {
@@ -71,6 +69,19 @@ fn from_registries(
         }
     }
     releases
+}
+
+fn parse_releases(json: &str, problems: &mut Problems) -> Vec<ReleaseImage> {
+    release_images::parse(json).unwrap_or_else(|error| {
+        add_all(problems, "RELEASE_IMAGES", error.problems);
+        Vec::new()
+    })
+}
+
+/// The images of `RELEASE_IMAGES` alone.
+pub(super) fn pullspecs(merged: &Merged, problems: &mut Problems) -> Vec<Reference> {
+    let releases = merged.text("RELEASE_IMAGES").map(|json| parse_releases(json, problems));
+    releases.unwrap_or_default().into_iter().map(|release| release.pullspec).collect()
 }
 
 /// How the ISOs of `OS_IMAGES` are downloaded.

@@ -35,7 +35,7 @@ pub(crate) const REGISTRY: &[Setting] = &[
             "the pull secret itself, as JSON (`{\"auths\":{}}` for registries that ask for none)",
         )
     },
-    Setting::new("PULL_SECRET_FILE", "", "a file that holds the pull secret"),
+    Setting::new("PULL_SECRET_FILE", "", "a file that holds the pull secret; read again when it changes"),
     Setting::new(
         "REGISTRY_TRUSTED_CA_FILE",
         "",
@@ -50,11 +50,7 @@ pub(crate) const REGISTRY: &[Setting] = &[
 
 /// Settings of the service alone.
 pub(crate) const SERVE: &[Setting] = &[
-    Setting::new(
-        "RELEASE_IMAGES",
-        "",
-        "JSON list of release images, in assisted-service's format; acted on only if a pull secret is given",
-    ),
+    RELEASE_IMAGES,
     Setting::new(
         "OS_IMAGES",
         "",
@@ -165,12 +161,23 @@ pub(crate) const SERVE: &[Setting] = &[
         "",
         "stand-alone instead of assisted-service: `<id>/discovery.ign`, `<id>/kernel_arguments.json`, `<id>/minimal-initrd`",
     ),
-    Setting::new(
-        "LOGLEVEL",
-        "info",
-        "`panic`, `fatal`, `error`, `warn`, `info`, `debug` or `trace` (LOG_LEVEL is read too)",
-    ),
+    LOGLEVEL,
 ];
+
+/// Settings of the check of pull secrets, beside those about registries.
+pub(crate) const PULL_SECRET_CHECK: &[Setting] = &[RELEASE_IMAGES, LOGLEVEL];
+
+const RELEASE_IMAGES: Setting = Setting::new(
+    "RELEASE_IMAGES",
+    "",
+    "JSON list of release images, in assisted-service's format; acted on only if a pull secret is given",
+);
+
+const LOGLEVEL: Setting = Setting::new(
+    "LOGLEVEL",
+    "info",
+    "`panic`, `fatal`, `error`, `warn`, `info`, `debug` or `trace` (LOG_LEVEL is read too)",
+);
 
 /// Adds a flag for each setting to a command.
 pub(crate) fn add_flags(command: Command, tables: &[&'static [Setting]]) -> Command {

@@ -4,6 +4,7 @@ mod boots;
 mod crashes;
 mod https;
 mod os_images;
+mod pull_secrets;
 mod releases;
 mod service;
 #[path = "../tools/mod.rs"]

@@ -99,6 +99,14 @@ impl Service {
         self.tokens.lock().unwrap().clear();
     }
 
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let tokens = self.tokens.lock().unwrap();
+        let identity_tokens = self.identity_tokens.lock().unwrap();
+        let users = self.users.lock().unwrap();
+        let passwords = users.iter().map(|user| &user.password);
+        tokens.keys().chain(identity_tokens.keys()).chain(passwords).cloned().collect()
+    }
+
     pub(super) fn change_password(&self, name: &str, password: &str) {
         let mut users = self.users.lock().unwrap();
         users

@@ -210,6 +210,11 @@ impl TokenRegistry {
         self.service.issue(Some(repository))
     }
 
+    /// Every token that is valid by now, identity tokens included, and every password: what no log may hold.
+    pub fn secrets(&self) -> Vec<String> {
+        self.service.secrets()
+    }
+
     /// Makes all tokens invalid, as if they had expired.
     pub fn revoke_tokens(&self) {
         self.service.revoke_tokens();
