@@ -18,6 +18,7 @@ pub(crate) use infra_envs::InfraEnvs;
 pub(crate) use listeners::{ListenPort, Listeners, TlsFiles};
 pub(crate) use merged::Merged;
 pub(crate) use pull_secret::PullSecretSettings;
+pub(crate) use registry::ReleaseSettings;
 pub(crate) use serve::ServeSettings;
 
 /// The settings cannot be used. Every problem is named.

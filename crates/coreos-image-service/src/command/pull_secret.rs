@@ -8,10 +8,12 @@ use oci_registry::{CheckTarget, Config, PullSecret, Reference, Registry, Verdict
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::settings::{PullSecretSettings, table};
+use super::{many, merged, required};
+use crate::settings::{PullSecretSettings, ServeSettings, table};
+use crate::telemetry;
 
 /// The settings that count.
-pub(crate) const TABLES: [&[table::Setting]; 2] = [table::REGISTRY, table::PULL_SECRET_CHECK];
+const TABLES: [&[table::Setting]; 3] = [table::RELEASES, table::REGISTRY, table::LOGGING];
 
 /// Every pull secret of console.redhat.com has this entry.
 const TELEMETRY: &str = "cloud.openshift.com";
@@ -19,7 +21,8 @@ const TELEMETRY: &str = "cloud.openshift.com";
 /// Registries asked at the same time.
 const AT_A_TIME: usize = 16;
 
-pub(crate) fn command() -> Command {
+/// The subcommands.
+pub(super) fn command() -> Command {
     let check = Command::new("check")
         .about("Tell what is wrong with a pull secret, and try it at every registry it has an entry for")
         .after_help(
@@ -43,10 +46,11 @@ pub(crate) fn command() -> Command {
         )
         .arg(
             Arg::new("output")
+                .short('o')
                 .long("output")
                 .value_parser(["text", "json"])
                 .default_value("text")
-                .help("how to answer"),
+                .help("for people or for programs"),
         );
     Command::new("pull-secret")
         .about("Look at pull secrets")
@@ -55,23 +59,30 @@ pub(crate) fn command() -> Command {
         .subcommand(table::add_flags(check, &TABLES))
 }
 
+/// Runs the subcommand.
+pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    let (_, matches) = matches.subcommand().expect("clap requires a subcommand, and there is one");
+    let merged = merged(&TABLES, matches);
+    if merged.text("LOGLEVEL").is_some() {
+        telemetry::init(ServeSettings::log_level(&merged));
+    }
+    let settings = PullSecretSettings::validate(&merged)?;
+    let images = many(matches, "PULLSPEC").into_iter().map(CheckTarget::Image);
+    let named = many(matches, "registry").into_iter().chain(images).collect();
+    check(settings, named, required::<String>(matches, "output") == "json")
+}
+
 /// Shows what is wrong with the pull secret, tries it, and fails unless all is well.
-pub(crate) fn check(settings: PullSecretSettings, matches: &ArgMatches) -> anyhow::Result<()> {
+fn check(settings: PullSecretSettings, named: Vec<CheckTarget>, as_json: bool) -> anyhow::Result<()> {
     let secret = settings.registry.credentials.current();
-    let named = matches.get_many::<CheckTarget>("registry").unwrap_or_default().cloned();
-    let images = matches.get_many::<Reference>("PULLSPEC").unwrap_or_default();
-    let named: Vec<_> = named.chain(images.cloned().map(CheckTarget::Image)).collect();
     let checks =
         if named.is_empty() { Check::of_all(&secret, settings.releases) } else { Check::of_named(named) };
-    let checks =
-        tokio::runtime::Runtime::new().context("cannot start")?.block_on(run(settings.registry, checks))?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
+    let checks = runtime.block_on(try_out(settings.registry, checks))?;
     let warnings: Vec<_> = secret.warnings().map(|warning| warning.to_string()).collect();
     let out = &mut io::stdout().lock();
-    match matches.get_one::<String>("output").map(String::as_str) {
-        Some("json") => show_json(&warnings, &checks, out),
-        _ => show(&warnings, &checks, out),
-    }
-    .context("cannot write the answer")?;
+    let show = if as_json { show_json } else { show };
+    show(&warnings, &checks, out).context("cannot write the answer")?;
     let bad = checks.iter().filter(|check| !check.is_ok()).count();
     anyhow::ensure!(bad == 0, "{bad} of {} checks have found something to be mended", checks.len());
     Ok(())
@@ -143,7 +154,7 @@ impl Check {
     }
 }
 
-async fn run(config: Config, mut checks: Vec<Check>) -> anyhow::Result<Vec<Check>> {
+async fn try_out(config: Config, mut checks: Vec<Check>) -> anyhow::Result<Vec<Check>> {
     let registry = Registry::new(config)?;
     for some in checks.chunks_mut(AT_A_TIME) {
         let mut running = JoinSet::new();
@@ -160,7 +171,7 @@ async fn run(config: Config, mut checks: Vec<Check>) -> anyhow::Result<Vec<Check
     Ok(checks)
 }
 
-fn show(warnings: &[String], checks: &[Check], out: &mut impl Write) -> io::Result<()> {
+fn show(warnings: &[String], checks: &[Check], out: &mut dyn Write) -> io::Result<()> {
     for warning in warnings {
         writeln!(out, "warning: {warning}")?;
     }
@@ -171,7 +182,7 @@ fn show(warnings: &[String], checks: &[Check], out: &mut impl Write) -> io::Resu
     Ok(())
 }
 
-fn show_json(warnings: &[String], checks: &[Check], out: &mut impl Write) -> io::Result<()> {
+fn show_json(warnings: &[String], checks: &[Check], out: &mut dyn Write) -> io::Result<()> {
     let checks: Vec<_> = checks
         .iter()
         .map(|check| {

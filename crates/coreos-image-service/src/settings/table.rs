@@ -48,9 +48,15 @@ pub(crate) const REGISTRY: &[Setting] = &[
     ),
 ];
 
+/// Which releases are wanted, of the commands that are about many.
+pub(crate) const RELEASES: &[Setting] = &[Setting::new(
+    "RELEASE_IMAGES",
+    "",
+    "JSON list of release images, in assisted-service's format; acted on only if a pull secret is given",
+)];
+
 /// Settings of the service alone.
 pub(crate) const SERVE: &[Setting] = &[
-    RELEASE_IMAGES,
     Setting::new(
         "OS_IMAGES",
         "",
@@ -161,23 +167,14 @@ pub(crate) const SERVE: &[Setting] = &[
         "",
         "stand-alone instead of assisted-service: `<id>/discovery.ign`, `<id>/kernel_arguments.json`, `<id>/minimal-initrd`",
     ),
-    LOGLEVEL,
 ];
 
-/// Settings of the check of pull secrets, beside those about registries.
-pub(crate) const PULL_SECRET_CHECK: &[Setting] = &[RELEASE_IMAGES, LOGLEVEL];
-
-const RELEASE_IMAGES: Setting = Setting::new(
-    "RELEASE_IMAGES",
-    "",
-    "JSON list of release images, in assisted-service's format; acted on only if a pull secret is given",
-);
-
-const LOGLEVEL: Setting = Setting::new(
+/// How much is logged, of the commands that can log.
+pub(crate) const LOGGING: &[Setting] = &[Setting::new(
     "LOGLEVEL",
     "info",
     "`panic`, `fatal`, `error`, `warn`, `info`, `debug` or `trace` (LOG_LEVEL is read too)",
-);
+)];
 
 /// Adds a flag for each setting to a command.
 pub(crate) fn add_flags(command: Command, tables: &[&'static [Setting]]) -> Command {
@@ -207,7 +204,7 @@ mod tests {
     fn the_readme_lists_every_setting() {
         let readme =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
-        for setting in SERVE.iter().chain(REGISTRY) {
+        for setting in [RELEASES, SERVE, REGISTRY, LOGGING].into_iter().flatten() {
             let row = format!("| {} | {} | {} |", setting.variable, setting.default, setting.meaning);
             assert!(readme.contains(&row), "README.md has no row\n{row}");
         }
