@@ -311,6 +311,32 @@ proptest! {
     }
 
     #[test]
+    fn whatever_is_in_it_a_wrapped_one_is_read(key: String, auth: String, password in "[a-z]{12}", text: String) {
+        let random = json!({"auth": auth, "password": password, "identitytoken": password});
+        let plain = json!({"auths": {key: random, "quay.io": entry("u:p")}}).to_string();
+        let encoded = base64(&plain);
+        let mut shown = String::new();
+        for wrapped in [
+            encoded.clone(),
+            format!("'{plain}'"),
+            json!(plain).to_string(),
+            json!({"kind": "Secret", "data": {".dockerconfigjson": encoded}}).to_string(),
+            format!("kind: Secret\ndata:\n  .dockerconfigjson: {encoded}\n"),
+            json!({"stringData": {".dockerconfigjson": plain}}).to_string(),
+        ] {
+            let secret = PullSecret::parse(&wrapped).unwrap();
+            prop_assert_eq!(found(&secret, "quay.io/a/b"), Some(("quay.io".to_owned(), "u".to_owned())));
+            write!(shown, "{secret:?} {:?}", warnings(&secret)).unwrap();
+        }
+        let cut = plain.char_indices().nth(text.len()).map_or(plain.len(), |(at, _)| at);
+        for damaged in [&plain[..cut], &plain[cut..], &format!("{}{text}{}", &plain[..cut], &plain[cut..])] {
+            let parsed = PullSecret::parse(damaged).map(|secret| warnings(&secret));
+            write!(shown, "{parsed:?}").unwrap();
+        }
+        prop_assert!(!shown.contains(&password), "{}", shown);
+    }
+
+    #[test]
     fn no_text_makes_it_panic(text: String, key: String, auth: String) {
         let _ = PullSecret::parse(&text);
         let _ = PullSecret::parse(&format!("{key}: {text}"));
