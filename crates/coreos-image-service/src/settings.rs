@@ -6,6 +6,7 @@ mod images;
 mod infra_envs;
 mod listeners;
 mod merged;
+mod mirrors;
 mod pull_secret;
 pub(crate) mod registry;
 mod serve;

@@ -261,6 +261,10 @@ impl Registry {
     /// Tries the credentials for something, at the registry that is named and at no mirror of it. Nothing is kept of
     /// what it answers.
     pub async fn check(&self, target: &CheckTarget) -> Verdict {
+        if target.reference().is_some_and(|reference| reference.path().is_some()) {
+            // In a folder nobody asks for credentials.
+            return Verdict::Anonymous { entry: None };
+        }
         let subject = target.subject();
         let mut attempts = self.0.retry.attempts();
         loop {

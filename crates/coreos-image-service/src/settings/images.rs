@@ -28,8 +28,7 @@ pub(super) fn read(
     let os_images = ["OS_IMAGES", "RHCOS_VERSIONS"]
         .into_iter()
         .find_map(|variable| merged.text(variable).map(|json| (variable, json)));
-    let pull_secret_given = merged.text("PULL_SECRET").or(merged.text("PULL_SECRET_FILE")).is_some();
-    let releases = merged.text("RELEASE_IMAGES").filter(|_| pull_secret_given);
+    let releases = wanted_releases(merged);
     if os_images.is_none() && releases.is_none() {
         problems.add(
             "nothing to serve: give RELEASE_IMAGES together with PULL_SECRET or PULL_SECRET_FILE \
@@ -43,6 +42,12 @@ pub(super) fn read(
             .map(|json| from_registries(json, registry, problems, warnings))
             .unwrap_or_default(),
     }
+}
+
+/// The list of releases, if it is meant for us.
+pub(super) fn wanted_releases(merged: &Merged) -> Option<&str> {
+    let pull_secret_given = merged.text("PULL_SECRET").or(merged.text("PULL_SECRET_FILE")).is_some();
+    merged.text("RELEASE_IMAGES").filter(|_| pull_secret_given)
 }
 
 fn from_web_servers(variable: &str, json: &str, problems: &mut Problems) -> Vec<OsImage> {
@@ -62,7 +67,7 @@ fn from_registries(
     let secret = registry.credentials.current();
     warnings.extend(secret.warnings().map(|warning| warning.to_string()));
     for ReleaseImage { pullspec, .. } in &releases {
-        if matches!(secret.lookup(pullspec), Ok(None)) {
+        if pullspec.path().is_none() && matches!(secret.lookup(pullspec), Ok(None)) {
             let near_miss = secret.near_miss(pullspec).map(|miss| format!("; {miss}")).unwrap_or_default();
             let absence = "the pull secret has no entry for";
             warnings.push(format!("{absence} {pullspec}, which is asked anonymously{near_miss}"));

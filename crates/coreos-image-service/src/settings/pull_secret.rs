@@ -21,7 +21,7 @@ impl PullSecretSettings {
         }
         // Somebody is waiting for the answer.
         let retry = Retry { tries: 2, ..Retry::default() };
-        let registry = Config { retry, ..registry::read(merged, &mut problems) };
+        let registry = Config { retry, ..registry::read(merged, true, &mut problems, &mut Vec::new()) };
         let releases = images::pullspecs(merged, &mut problems);
         problems.finish(Some(Self { registry, releases }))
     }

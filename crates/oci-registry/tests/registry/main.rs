@@ -7,6 +7,7 @@ mod check;
 mod docker;
 mod identity_tokens;
 mod manifests;
+mod mirrors;
 mod reader;
 mod redirects;
 mod support;
