@@ -173,10 +173,11 @@ fn no_part_of_a_pull_secret_is_ever_printed() {
         password.to_owned(),
         encoded.to_owned(),
         format!(r#"{{"auths": {{"quay.io": {{"auth": "{encoded}"}}}}"#),
-        format!(r#"{{"quay.io": {{"auth": "{encoded}"}}}}"#),
-        format!(r#"'{{"auths": {{"quay.io": {{"auth": "{encoded}"}}}}}}'"#),
-        format!("auths:\n  quay.io:\n    auth: {encoded}\n"),
+        format!(r#"{{"quay.io": {{"auths": "{encoded}"}}}}"#),
+        format!(r#"'{{"auths": {{"quay.io": {{"auth": "{encoded}"}}}}}}"#),
+        format!("auths:\n  quay.io:\n    auth: {encoded}\n  - {password}\n"),
         format!(r#"{{"auths": {{"quay.io": {{"auth": {encoded}}}}}}}"#),
+        format!(r#"{{"kind": "Secret", "stringData": {{"{password}": "{encoded}"}}}}"#),
     ] {
         let text = refusal(&[("PULL_SECRET", &secret)]);
         assert!(text.contains("PULL_SECRET: "), "{text}");

@@ -15,15 +15,15 @@ use crate::reply::Reply;
 use crate::rounds::Rounds;
 use crate::transport::Transport;
 use crate::{
-    Blob, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors, Proxies, PullSecret,
-    PullSource, Reference, RegistryHost, Retry, disk, media_type,
+    Blob, CredentialSource, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors,
+    Proxies, PullSource, Reference, RegistryHost, Retry, disk, media_type,
 };
 
 /// What a [`Registry`] may do, and with which credentials.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Who we are to which registry.
-    pub credentials: PullSecret,
+    pub credentials: CredentialSource,
     /// Where images lie beside, or instead of, where their names say.
     pub mirrors: Mirrors,
     /// Certificates trusted beside the system's, as a bundle of PEM.
@@ -52,7 +52,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            credentials: PullSecret::default(),
+            credentials: CredentialSource::default(),
             mirrors: Mirrors::default(),
             trusted_ca_pem: None,
             insecure: BTreeSet::new(),
@@ -69,14 +69,14 @@ impl Default for Config {
 
 /// A client for all registries. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
-pub struct Registry(Arc<Inner>);
+pub struct Registry(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     transport: Transport,
     authenticator: Authenticator,
-    mirrors: Mirrors,
+    pub(crate) mirrors: Mirrors,
     pub(crate) experience: Arc<Experience>,
-    retry: Retry,
+    pub(crate) retry: Retry,
 }
 
 impl Registry {
@@ -201,19 +201,35 @@ impl Inner {
         Ok(Opened { reply, skip })
     }
 
-    /// Gets what lies at a path below `/v2/`; asks a second time if the first has taught how to ask.
+    /// Gets what lies at a path below `/v2/`.
     async fn get(&self, source: &PullSource, subject: &Subject, ask: Ask<'_>) -> Result<Reply, Error> {
-        let transport = self.transport.at(source);
-        let (mut access, mut reply) = self.ask(&transport, subject, ask).await?;
-        let refused = reply.status() == StatusCode::UNAUTHORIZED && !reply.redirected;
-        if refused && self.authenticator.learn(subject, &access, &reply).await? {
-            (access, reply) = self.ask(&transport, subject, ask).await?;
-        }
+        let (access, reply) = self.exchange(source, subject, ask).await?;
         match reply.status() {
             StatusCode::OK => Ok(reply),
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if ask.offset > 0 => Ok(reply),
             _ => Err(access.refused(subject, reply).await),
         }
+    }
+
+    /// Asks for what lies at a path below `/v2/`, and again as long as a refusal teaches how to ask.
+    pub(crate) async fn exchange(
+        &self,
+        source: &PullSource,
+        subject: &Subject,
+        ask: Ask<'_>,
+    ) -> Result<(Access, Reply), Error> {
+        // What the registry wants, a token that has expired, a password that has changed: no more can be learnt.
+        const MOST_TO_LEARN: usize = 3;
+        let transport = self.transport.at(source);
+        let (mut access, mut reply) = self.ask(&transport, subject, ask).await?;
+        for _ in 0..MOST_TO_LEARN {
+            let refused = reply.status() == StatusCode::UNAUTHORIZED && !reply.redirected;
+            if !refused || !self.authenticator.learn(subject, &access, &reply).await? {
+                break;
+            }
+            (access, reply) = self.ask(&transport, subject, ask).await?;
+        }
+        Ok((access, reply))
     }
 
     async fn ask(
@@ -231,12 +247,12 @@ impl Inner {
 
 /// What is asked of a registry.
 #[derive(Clone, Copy)]
-struct Ask<'a> {
+pub(crate) struct Ask<'a> {
     /// Below `/v2/`.
-    path: &'a str,
-    accept: Option<&'a str>,
+    pub(crate) path: &'a str,
+    pub(crate) accept: Option<&'a str>,
     /// The first byte that is wanted.
-    offset: u64,
+    pub(crate) offset: u64,
 }
 
 impl fmt::Debug for Registry {

@@ -11,7 +11,8 @@ use crate::answer::Answer;
 use crate::excerpt::Excerpt;
 use crate::redacted_url::RedactedUrl;
 use crate::{
-    Blocked, Descriptor, Digest, DiskError, HostCertificatesError, InvalidManifest, Reference, UnusableEntry,
+    Blocked, Descriptor, Digest, DiskError, HostCertificatesError, InvalidManifest, NearMiss, Reference,
+    RegistryHost, UnusableEntry,
 };
 
 /// What can go wrong between a reference and its verified bytes.
@@ -393,12 +394,30 @@ pub struct Subject {
 }
 
 impl Subject {
+    const REGISTRY: &str = "registry";
+    const REPOSITORY: &str = "repository";
+
     pub(crate) fn manifest(reference: &Reference) -> Self {
         Self { noun: "manifest", reference: Arc::new(reference.clone()) }
     }
 
     pub(crate) fn blob(reference: &Reference, blob: &Descriptor) -> Self {
         Self { noun: "blob", reference: Arc::new(reference.with_digest(blob.digest)) }
+    }
+
+    /// The registry itself, and nothing in it.
+    pub(crate) fn registry(host: &RegistryHost) -> Self {
+        Self { noun: Self::REGISTRY, reference: Arc::new(Reference::of_registry(host)) }
+    }
+
+    /// A repository as a whole.
+    pub(crate) fn repository_of(reference: &Reference) -> Self {
+        Self { noun: Self::REPOSITORY, reference: Arc::new(reference.clone()) }
+    }
+
+    /// The part of a registry that a token is needed for. `None` if for none.
+    pub(crate) fn repository(&self) -> Option<&str> {
+        (self.noun != Self::REGISTRY).then(|| self.reference.repository())
     }
 
     /// The manifest or blob.
@@ -409,7 +428,12 @@ impl Subject {
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.noun, self.reference)
+        let (noun, reference) = (self.noun, &self.reference);
+        match noun {
+            Self::REGISTRY => write!(f, "{noun} {}", reference.registry()),
+            Self::REPOSITORY => write!(f, "{noun} {}/{}", reference.registry(), reference.repository()),
+            _ => write!(f, "{noun} {reference}"),
+        }
     }
 }
 
@@ -418,10 +442,17 @@ impl fmt::Display for Subject {
 pub enum CredentialsUsed {
     /// Those of the pull secret's entry with this key.
     Entry(String),
-    /// None, for want of an entry.
-    NoEntry,
+    /// None, for want of an entry. One that was perhaps meant.
+    NoEntry(Option<NearMiss>),
     /// None, and none were asked for.
     NotAsked,
+}
+
+impl CredentialsUsed {
+    /// Those of the entry with this key, if there is one.
+    pub(crate) fn of(key: Option<&str>) -> Self {
+        key.map_or(Self::NoEntry(None), |key| Self::Entry(key.to_owned()))
+    }
 }
 
 impl fmt::Display for CredentialsUsed {
@@ -430,8 +461,9 @@ impl fmt::Display for CredentialsUsed {
             Self::Entry(key) => {
                 write!(f, "the registry refuses the credentials of pull secret entry {key:?}")
             }
-            Self::NoEntry => {
-                f.write_str("the registry wants credentials and no entry of the pull secret matches")
+            Self::NoEntry(near_miss) => {
+                f.write_str("the registry wants credentials and no entry of the pull secret matches")?;
+                near_miss.as_ref().map_or(Ok(()), |near_miss| write!(f, "; {near_miss}"))
             }
             Self::NotAsked => f.write_str("the registry refuses without asking for credentials"),
         }

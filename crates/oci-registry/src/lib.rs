@@ -12,7 +12,7 @@
 //! use oci_registry::{Config, ManifestKind, PullSecret, Reference, Registry};
 //!
 //! let credentials = PullSecret::parse(&std::fs::read_to_string("pull-secret.json")?)?;
-//! let registry = Registry::new(Config { credentials, ..Config::default() })?;
+//! let registry = Registry::new(Config { credentials: credentials.into(), ..Config::default() })?;
 //! let release: Reference = "quay.io/openshift-release-dev/ocp-release:4.18.52-x86_64".parse()?;
 //! let manifest = registry.manifest(&release).await?;
 //! if let ManifestKind::Image(image) = &manifest.kind {
@@ -31,9 +31,11 @@ mod auth;
 mod blob;
 mod bridge;
 mod challenge;
+mod check;
 mod client;
 mod clients;
 mod content_range;
+mod credential_source;
 mod credentials;
 mod digest;
 mod disk;
@@ -65,8 +67,10 @@ pub use answer::Answer;
 pub use blob::Blob;
 pub use bridge::BlobReader;
 pub use challenge::Challenge;
+pub use check::{CheckTarget, InvalidCheckTarget, Verdict};
 pub use client::{Config, Registry};
-pub use credentials::{Credentials, EntryProblem};
+pub use credential_source::{CredentialSource, PullSecretFile, PullSecretFileError};
+pub use credentials::{Credentials, EntryOddity, EntryProblem};
 pub use digest::{Digest, InvalidDigest};
 pub use disk::{DiskError, ImageLayout};
 pub use error::{CredentialsUsed, Error, FailedSource, Subject};
@@ -82,7 +86,10 @@ pub use mirrors::{
     PullSource, RegistriesConf, Scope,
 };
 pub use proxies::Proxies;
-pub use pull_secret::{Guess, PullSecret, PullSecretError, UnusableEntry};
+pub use pull_secret::{
+    Difference, KeyProblem, Mistake, NearMiss, PullSecret, PullSecretError, PullSecretWarning, UnusableEntry,
+    Wrapping,
+};
 pub use redacted_url::RedactedUrl;
 pub use reference::{InvalidReference, Reference};
 pub use retry::Retry;

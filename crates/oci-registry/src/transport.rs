@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use reqwest::Response;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION, RANGE};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
+use reqwest::{Client, Response};
 use url::Url;
 
 use crate::clients::Clients;
@@ -74,6 +74,15 @@ impl Transport {
         Err(Error::TooManyRedirects { url: (&url).into(), limit: Self::MAX_REDIRECTS })
     }
 
+    /// Posts a form. Redirects are not followed: whoever sends a form elsewhere wants its contents to go there.
+    pub(crate) async fn post_form(&self, url: &Url, form: &[(&str, &str)]) -> Result<Reply, Error> {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self.client(url).await?.post(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+        let response = request.send().await.map_err(|error| failure(url, error))?;
+        Ok(Reply { response, redirected: false, url: url.into() })
+    }
+
     /// Whether the admin has listed the host of this URL, under its name with or without the port that goes without
     /// saying.
     pub(crate) fn is_insecure(&self, url: &Url) -> bool {
@@ -97,6 +106,10 @@ impl Transport {
         url.scheme() == "https" || url.scheme() == "http" && self.is_insecure(url)
     }
 
+    async fn client(&self, url: &Url) -> Result<Client, Error> {
+        self.shared.clients.client(url, self.is_insecure(url)).await
+    }
+
     async fn send(
         &self,
         offset: u64,
@@ -104,9 +117,8 @@ impl Transport {
         accept: Option<&str>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, Error> {
-        let client = self.shared.clients.client(url, self.is_insecure(url)).await?;
         // Whatever encodes on the way changes the bytes whose digest is known.
-        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let mut request = self.client(url).await?.get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
         }
@@ -139,16 +151,18 @@ fn leads_elsewhere(response: &Response) -> bool {
 
 /// Tells failures of trust from failures of the network: only the latter may pass.
 fn failure(url: &Url, error: reqwest::Error) -> Error {
-    let (tls, url, source) = (is_tls(&error), url.into(), error.without_url());
+    let (tls, url, source) = (tls_error(&error).is_some(), url.into(), error.without_url());
     if tls { Error::Tls { url, source } } else { Error::Transport { url, source } }
 }
 
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+/// What TLS has to say about a failure, if it is about TLS.
+pub(crate) fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     // An io::Error is skipped by its own `source`, which is that of the error inside.
     let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>()
-        || inside.is_some_and(|inside| is_tls(inside))
-        || error.source().is_some_and(is_tls)
+    error
+        .downcast_ref()
+        .or_else(|| inside.and_then(|inside| tls_error(inside)))
+        .or_else(|| error.source().and_then(tls_error))
 }
 
 #[cfg(test)]

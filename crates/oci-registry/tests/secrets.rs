@@ -56,7 +56,7 @@ async fn no_secret_is_ever_shown() {
         PullSecret::parse(&format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, server.address())).unwrap();
     let proxy = format!("http://proxy:{PROXY_PASSWORD}@127.0.0.1:9").parse().unwrap();
     let config = Config {
-        credentials,
+        credentials: credentials.into(),
         proxies: Proxies::all(proxy, ""),
         insecure: [server.address(), server.cdn_address()].iter().map(|host| host.parse().unwrap()).collect(),
         retry: Retry { first_delay: std::time::Duration::ZERO, ..Retry::default() },

@@ -5,6 +5,7 @@ mod crashes;
 mod folders;
 mod https;
 mod os_images;
+mod pull_secrets;
 mod release_commands;
 mod releases;
 mod service;

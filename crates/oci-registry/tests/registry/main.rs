@@ -3,7 +3,10 @@
 mod auth;
 mod blobs;
 mod certificates;
+mod changing_credentials;
+mod check;
 mod docker;
+mod identity_tokens;
 mod manifests;
 mod mirrors;
 mod proxy;

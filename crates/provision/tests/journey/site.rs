@@ -174,7 +174,7 @@ impl Site {
             origin::Config { tries: 2, retry: origin_retry, max_size: u64::MAX, ..Default::default() };
         let registries = releases.iter().map(|release| release.3.split_once('/').unwrap().0);
         let config = Config {
-            credentials: PullSecret::parse(pull_secret).unwrap(),
+            credentials: PullSecret::parse(pull_secret).unwrap().into(),
             insecure: registries.chain(self.cdn.as_deref()).map(|host| host.parse().unwrap()).collect(),
             retry: Retry { tries: 2, first_delay: Duration::from_millis(1), ..Retry::default() },
             ..Config::default()

@@ -32,6 +32,9 @@ pub(super) struct Service {
     tokens: Mutex<HashMap<String, Grant>>,
     /// The queries of links to the CDN that have been given out and not been used.
     links: Mutex<HashSet<String>>,
+    users: Mutex<Vec<User>>,
+    /// The names of users, by identity token.
+    identity_tokens: Mutex<HashMap<String, String>>,
     pub(super) faults: Faults,
     pub(super) log: Log,
 }
@@ -56,8 +59,14 @@ impl Service {
     const TOKEN_LIFETIME: Duration = Duration::from_mins(5);
     const SIGNATURE: &str = "X-Amz-Signature=presigned";
 
-    pub(super) fn new(options: TokenRegistryBuilder, address: String, cdn_address: Option<String>) -> Self {
+    pub(super) fn new(
+        mut options: TokenRegistryBuilder,
+        address: String,
+        cdn_address: Option<String>,
+    ) -> Self {
         Self {
+            users: Mutex::new(std::mem::take(&mut options.users)),
+            identity_tokens: Mutex::new(std::mem::take(&mut options.identity_tokens.users)),
             options,
             address,
             cdn_address,
@@ -95,23 +104,38 @@ impl Service {
         self.blobs.lock().unwrap().insert(blob.sha256(), blob.clone());
     }
 
-    pub(super) fn secrets(&self) -> Vec<String> {
-        let signature = Self::SIGNATURE.split_once('=').map(|(name, _)| name.to_owned());
-        self.tokens.lock().unwrap().keys().cloned().chain(signature).collect()
-    }
-
     pub(super) fn revoke_tokens(&self) {
         self.tokens.lock().unwrap().clear();
     }
 
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let tokens = self.tokens.lock().unwrap();
+        let identity_tokens = self.identity_tokens.lock().unwrap();
+        let users = self.users.lock().unwrap();
+        let passwords = users.iter().map(|user| &user.password);
+        let signature = Self::SIGNATURE.split_once('=').map(|(name, _)| name.to_owned());
+        tokens.keys().chain(identity_tokens.keys()).chain(passwords).cloned().chain(signature).collect()
+    }
+
+    pub(super) fn change_password(&self, name: &str, password: &str) {
+        let mut users = self.users.lock().unwrap();
+        users
+            .iter_mut()
+            .filter(|user| user.name == name)
+            .for_each(|user| password.clone_into(&mut user.password));
+    }
+
     /// Answers what is asked of the registry.
-    pub(super) fn registry(&self, request: &Request) -> Response {
+    pub(super) fn registry(&self, request: &Request, form: &[u8]) -> Response {
         let served = self.log.note(request, false);
         let path = request.uri().path();
         let fault = match self.fault(path) {
             Ok(fault) => fault,
             Err(response) => return *response,
         };
+        if path == "/token" && request.method() == Method::POST {
+            return self.exchange(form);
+        }
         if request.method() != Method::GET {
             return error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "only GET");
         }
@@ -126,6 +150,9 @@ impl Service {
         if grant.and_then(|grant| grant.repository).as_deref() != Some(repository) {
             let scope = format!(",scope=\"repository:{repository}:pull,push\",error=\"insufficient_scope\"");
             return self.challenge(&scope);
+        }
+        if kind == "tags" {
+            return self.tags(repository);
         }
         let found = match kind {
             "manifests" => self.manifest(repository, name, request.headers()),
@@ -207,28 +234,71 @@ impl Service {
 
     /// Gives out a token for what is asked, and one for nothing to those who may not have it.
     fn token(&self, request: &Request) -> Response {
-        let scope = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
-            .find_map(|(name, value)| (name == "scope").then(|| value.into_owned()));
-        let repository =
-            scope.as_deref().and_then(|scope| scope.strip_prefix("repository:")?.strip_suffix(":pull"));
-        let Some(repository) = repository else {
-            return error(StatusCode::BAD_REQUEST, "BAD_SCOPE", "one scope, and no more than pull");
-        };
+        let query = request.uri().query().unwrap_or_default();
+        let Ok(repository) = wanted(query.as_bytes()) else { return bad_scope() };
+        let repository = repository.as_deref();
         let allowed = match basic(request.headers()) {
+            None if repository.is_none() && !self.options.anonymous => {
+                return error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "who are you?");
+            }
             None => self.options.anonymous,
             Some((name, password)) => {
-                let known = |user: &&User| user.name == name && user.password == password;
-                let Some(user) = self.options.users.iter().find(known) else {
+                let users = self.users.lock().unwrap();
+                let Some(user) = users.iter().find(|user| user.name == name && user.password == password)
+                else {
                     return error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Invalid Username or Password");
                 };
-                user.repositories.iter().any(|start| repository.starts_with(start))
+                repository.is_some_and(|repository| user.may_pull(repository))
             }
         };
+        let token = self.issue(repository.filter(|_| allowed));
+        json_body(&json!({"token": token, "expires_in": Self::TOKEN_LIFETIME.as_secs()}))
+    }
+
+    /// Does the same by OAuth 2, for an identity token.
+    fn exchange(&self, form: &[u8]) -> Response {
+        let field = |wanted: &str| {
+            form_urlencoded::parse(form)
+                .find_map(|(name, value)| (name == wanted).then(|| value.into_owned()))
+        };
+        let invalid = |error: &str| {
+            let mut response = json_body(&json!({"error": error}));
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            response
+        };
+        if field("grant_type").as_deref() != Some("refresh_token") {
+            return invalid("unsupported_grant_type");
+        }
+        if field("client_id").is_none_or(|id| id.is_empty())
+            || field("service").as_ref() != Some(&self.address)
+        {
+            return invalid("invalid_request");
+        }
+        let Ok(repository) = wanted(form) else { return bad_scope() };
+        let mut identity_tokens = self.identity_tokens.lock().unwrap();
+        let found = field("refresh_token").and_then(|token| identity_tokens.remove_entry(&token));
+        let Some((old, name)) = found else { return invalid("invalid_grant") };
+        let users = self.users.lock().unwrap();
+        let user = users.iter().find(|user| user.name == name).expect("identity tokens are given to users");
+        let allowed = repository.filter(|repository| user.may_pull(repository));
+        let mut answer = json!({"access_token": self.issue(allowed.as_deref()), "token_type": "Bearer"});
+        if self.options.identity_tokens.change {
+            let successor = uuid::Uuid::new_v4().to_string();
+            answer["refresh_token"] = json!(successor);
+            identity_tokens.insert(successor, name);
+        } else {
+            identity_tokens.insert(old, name);
+        }
+        json_body(&answer)
+    }
+
+    /// A new token for pulling from a repository, or for nothing.
+    pub(super) fn issue(&self, repository: Option<&str>) -> String {
         let token = uuid::Uuid::new_v4().to_string();
-        let repository = allowed.then(|| repository.to_owned());
+        let repository = repository.map(str::to_owned);
         let grant = Grant { repository, expires: Instant::now() + Self::TOKEN_LIFETIME };
         self.tokens.lock().unwrap().insert(token.clone(), grant);
-        json_body(&json!({"token": token, "expires_in": Self::TOKEN_LIFETIME.as_secs()}))
+        token
     }
 
     /// What the request's token is good for. `None` if it has none that is valid.
@@ -248,6 +318,16 @@ impl Service {
         accepted.then_some((media_type, manifest))
     }
 
+    /// The tags and digests of a repository.
+    fn tags(&self, repository: &str) -> Response {
+        let manifests = self.manifests.lock().unwrap();
+        let tags: Vec<_> = manifests.keys().filter(|key| key.0 == repository).map(|key| &key.1).collect();
+        if tags.is_empty() {
+            return error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "repository name not known to registry");
+        }
+        json_body(&json!({"name": repository, "tags": tags}))
+    }
+
     fn blob(&self, digest: &str) -> Option<Content> {
         let sha256: Sha256 = digest.strip_prefix("sha256:")?.parse().ok()?;
         self.blobs.lock().unwrap().get(&sha256).cloned()
@@ -259,11 +339,29 @@ impl Service {
     }
 }
 
-/// Repository, `manifests` or `blobs`, and tag or digest.
+impl User {
+    fn may_pull(&self, repository: &str) -> bool {
+        self.repositories.iter().any(|start| repository.starts_with(start))
+    }
+}
+
+/// The repository that a token is asked for, if for any. An error if for something else.
+fn wanted(question: &[u8]) -> Result<Option<String>, ()> {
+    let scope = form_urlencoded::parse(question).find(|(name, _)| name == "scope");
+    let Some((_, scope)) = scope else { return Ok(None) };
+    let repository = scope.strip_prefix("repository:").and_then(|scope| scope.strip_suffix(":pull"));
+    repository.map(|repository| Some(repository.to_owned())).ok_or(())
+}
+
+fn bad_scope() -> Response {
+    error(StatusCode::BAD_REQUEST, "BAD_SCOPE", "one scope, and no more than pull")
+}
+
+/// Repository, `manifests`, `blobs` or `tags`, and tag, digest or `list`.
 fn parts(path: &str) -> Option<(&str, &str, &str)> {
     let (rest, name) = path.strip_prefix("/v2/")?.rsplit_once('/')?;
     let (repository, kind) = rest.rsplit_once('/')?;
-    matches!(kind, "manifests" | "blobs").then_some((repository, kind, name))
+    matches!(kind, "manifests" | "blobs" | "tags").then_some((repository, kind, name))
 }
 
 fn basic(headers: &HeaderMap) -> Option<(String, String)> {

@@ -1,6 +1,8 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request as HttpRequest, State};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
@@ -25,6 +27,7 @@ pub struct TokenRegistry {
 #[derive(Debug, Default)]
 pub struct TokenRegistryBuilder {
     pub(super) users: Vec<User>,
+    pub(super) identity_tokens: IdentityTokens,
     pub(super) anonymous: bool,
     pub(super) open_ping: bool,
     pub(super) cdn: Option<Links>,
@@ -42,6 +45,15 @@ pub(super) enum Links {
     Expiring,
 }
 
+/// What users have got at a login.
+#[derive(Debug, Default)]
+pub(super) struct IdentityTokens {
+    /// The names of users, by token.
+    pub(super) users: HashMap<String, String>,
+    /// Whether another one is given in each exchange.
+    pub(super) change: bool,
+}
+
 impl TokenRegistryBuilder {
     /// Adds somebody who may pull from everywhere.
     #[must_use]
@@ -54,6 +66,20 @@ impl TokenRegistryBuilder {
     pub fn user_of(mut self, name: &str, password: &str, repositories: &[&str]) -> Self {
         let repositories = repositories.iter().map(|&repository| repository.to_owned()).collect();
         self.users.push(User { name: name.to_owned(), password: password.to_owned(), repositories });
+        self
+    }
+
+    /// Lets a user be introduced by an identity token instead of the password.
+    #[must_use]
+    pub fn identity_token(mut self, user: &str, token: &str) -> Self {
+        self.identity_tokens.users.insert(token.to_owned(), user.to_owned());
+        self
+    }
+
+    /// Lets every identity token be good for one exchange only, in which another one is given.
+    #[must_use]
+    pub fn changing_identity_tokens(mut self) -> Self {
+        self.identity_tokens.change = true;
         self
     }
 
@@ -121,7 +147,10 @@ impl TokenRegistryBuilder {
 
         let registry = Router::new()
             .fallback(async |State(service): State<Arc<Service>>, request: HttpRequest| {
-                service.registry(&request)
+                const LONGEST_FORM: usize = 64 << 10;
+                let (head, body) = request.into_parts();
+                let form = to_bytes(body, LONGEST_FORM).await.unwrap_or_default();
+                service.registry(&HttpRequest::from_parts(head, Body::empty()), &form)
             })
             .with_state(Arc::clone(&service));
         let storage = Router::new()
@@ -211,7 +240,12 @@ impl TokenRegistry {
         self.service.faults.clear();
     }
 
-    /// Every token that is good for something, and the beginning of what signs links to the CDN.
+    /// A token for pulling from a repository.
+    pub fn token_for(&self, repository: &str) -> String {
+        self.service.issue(Some(repository))
+    }
+
+    /// Every token that is valid by now, identity tokens included, and every password: what no log may hold.
     pub fn secrets(&self) -> Vec<String> {
         self.service.secrets()
     }
@@ -219,6 +253,11 @@ impl TokenRegistry {
     /// Makes all tokens invalid, as if they had expired.
     pub fn revoke_tokens(&self) {
         self.service.revoke_tokens();
+    }
+
+    /// Gives a user another password. Tokens they have got before stay valid.
+    pub fn change_password(&self, user: &str, password: &str) {
+        self.service.change_password(user, password);
     }
 
     /// All requests in the order they came, those to the CDN included.
