@@ -262,7 +262,7 @@ async fn one_bad_release_gives_one_clear_error_and_the_others_go_on() {
             reason: &["release 4.17.1 has no component machine-os-images"],
         },
         Wrong {
-            release: flawed(Flaw::NoBootimages).flaw(Flaw::NoStream),
+            release: flawed(Flaw::NoBootimages).flaw(Flaw::NoStream).flaw(Flaw::NoSidecar),
             arch: "x86_64",
             reason: &["states the SHA-256 of the live ISO for x86_64", "cannot be verified"],
         },
@@ -308,6 +308,8 @@ async fn wrong_bytes_are_found_wherever_they_are_and_leave_nothing_behind() {
         let site = Site::new().await;
         let bad = release("4.17.1").build().unwrap();
         site.registry.inject(&place(&bad), fault.clone());
+        // What is wrong under the digest may not be right under the tag.
+        site.registry.inject(&bad.machine_os_images().tag, Fault::Corrupt(100));
         let bad = site.publish_built(&bad);
         let run = site.provision(&[("4.17", "4.17.1", "x86_64", &bad)]);
         run.until("the bad release has failed", |run| run.reason("4.17").is_some()).await;
