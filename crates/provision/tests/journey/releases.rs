@@ -308,8 +308,8 @@ async fn wrong_bytes_are_found_wherever_they_are_and_leave_nothing_behind() {
         let site = Site::new().await;
         let bad = release("4.17.1").build().unwrap();
         site.registry.inject(&place(&bad), fault.clone());
-        // What is wrong under the digest may not be right under the tag.
-        site.registry.inject(&bad.machine_os_images().tag, Fault::Corrupt(100));
+        // Or the right image would be found by its tag.
+        site.registry.inject(&bad.machine_os_images().tag, Fault::status(404));
         let bad = site.publish_built(&bad);
         let run = site.provision(&[("4.17", "4.17.1", "x86_64", &bad)]);
         run.until("the bad release has failed", |run| run.reason("4.17").is_some()).await;
