@@ -76,7 +76,8 @@ pub fn parse(json: &str) -> Result<Vec<ReleaseImage>, InvalidReleaseImages> {
     for (index, entry) in entries.iter().enumerate() {
         let mut members = Members { entry: index, object: entry.as_object(), problems: &mut problems };
         let Some(mut release) = members.release_image() else { continue };
-        let same: Vec<&ReleaseImage> = releases.iter().filter(|other| other.pullspec == release.pullspec).collect();
+        let same: Vec<&ReleaseImage> =
+            releases.iter().filter(|other| other.pullspec == release.pullspec).collect();
         let ReleaseImage { pullspec, openshift_version, os_stream, .. } = &release;
         if same.iter().any(|other| other.os_stream == *os_stream) {
             members.problem(&format!("url {pullspec} was given before"));
