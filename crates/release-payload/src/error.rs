@@ -27,7 +27,7 @@ pub enum Error {
         /// The release image as it was asked for.
         pullspec: Reference,
         /// What may have been meant, for one of the architectures.
-        suggestion: Reference,
+        suggestion: Box<Reference>,
         /// What the registry client said.
         source: oci_registry::Error,
     },

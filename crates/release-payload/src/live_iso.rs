@@ -78,7 +78,7 @@ impl LiveIso {
                 if let Some(iso) = iso {
                     let found = Found { stream, layer: index, iso };
                     let stated = self.stated(registry, &found, &mut image).await?;
-                    return Ok(ExtractedIso { stated, sink });
+                    return Ok(ExtractedIso { sink, stated });
                 }
             }
         }
@@ -100,8 +100,8 @@ impl LiveIso {
     fn not_found(&self, image: &ImageSurvey) -> Error {
         let streams = self.payload.os_streams();
         for &stream in &streams {
-            let surveys = image.0.iter().flatten();
-            if let Some(what) = surveys.filter_map(|survey| survey.of(stream).not_a_file.clone()).last() {
+            let mut surveys = image.surveys_downwards(stream);
+            if let Some(what) = surveys.find_map(|(_, survey)| survey.not_a_file.clone()) {
                 let name = self.names(stream).iso;
                 return Error::NotAFile { image: self.image.clone(), name, what };
             }
@@ -171,9 +171,10 @@ impl LiveIso {
 
     fn stated_by_sidecar(&self, found: &Found, image: &ImageSurvey) -> Result<BootImage, Error> {
         let digest_of = |layer: usize| self.manifest.layers[layer].digest;
-        let of_iso = topmost(image.from_the_top(found.stream).map(|(layer, survey)| (layer, survey.iso)));
+        let of_iso =
+            topmost(image.surveys_downwards(found.stream).map(|(layer, survey)| (layer, survey.iso)));
         let of_sidecar =
-            topmost(image.from_the_top(found.stream).map(|(layer, survey)| (layer, survey.sidecar)));
+            topmost(image.surveys_downwards(found.stream).map(|(layer, survey)| (layer, survey.sidecar)));
         if let Some((upper, _)) = of_iso
             && of_iso != Some((found.layer, Fate::Written(())))
         {
@@ -257,7 +258,10 @@ impl ImageSurvey {
         self.0[layer].as_ref()?.of(stream).boot_image.as_ref()
     }
 
-    fn from_the_top(&self, stream: OsStream) -> impl Iterator<Item = (usize, &crate::survey::StreamSurvey)> {
+    fn surveys_downwards(
+        &self,
+        stream: OsStream,
+    ) -> impl Iterator<Item = (usize, &crate::survey::StreamSurvey)> {
         let known = self.0.iter().enumerate().rev();
         known.filter_map(move |(layer, survey)| Some((layer, survey.as_ref()?.of(stream))))
     }

@@ -133,7 +133,7 @@ fn not_there(pullspec: &Reference, source: oci_registry::Error) -> Error {
     let suggestion = tag.filter(is_version).and_then(|tag| pullspec.with_tag(&format!("{tag}-x86_64")).ok());
     let pullspec = pullspec.clone();
     match suggestion {
-        Some(suggestion) => Error::TagWithoutArch { pullspec, suggestion, source },
+        Some(suggestion) => Error::TagWithoutArch { pullspec, suggestion: Box::new(suggestion), source },
         None => Error::ReleaseImage { pullspec, source },
     }
 }

@@ -117,7 +117,11 @@ impl Members<'_> {
         let version = self.parsed("version");
         let pullspec = self.parsed("url");
         let architectures = self.architectures();
+        let known_problems = self.problems.len();
         let os_stream = self.os_stream();
+        if self.problems.len() > known_problems {
+            return None;
+        }
         let version: OpenshiftVersion = version?;
         Some(ReleaseImage {
             openshift_version: openshift_version?,
@@ -129,7 +133,7 @@ impl Members<'_> {
         })
     }
 
-    /// `os_stream`, which most entries lack. `None` is also what a problem gives, and then there is no list at all.
+    /// `os_stream`, which most entries lack. `None` is also what a problem gives.
     fn os_stream(&mut self) -> Option<OsStream> {
         match self.object?.get("os_stream") {
             None | Some(Value::Null) => None,

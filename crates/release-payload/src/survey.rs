@@ -192,11 +192,14 @@ mod tests {
         survey.of(OsStream::Rhel9).clone()
     }
 
+    /// Names, kinds and contents of members, and what they do to the ISO.
+    type Case<'a> = (&'a [(&'a str, Kind, &'a str)], Option<Fate<()>>);
+
     #[test]
     fn whiteouts_and_replacements_hide_what_is_below() {
         let written = Some(Fate::Written(()));
         let file = |name| (name, Kind::File, "");
-        let cases: &[(&[(&str, Kind, &str)], Option<Fate<()>>)] = &[
+        let cases: &[Case<'_>] = &[
             (&[file(ISO)], written),
             (&[file("coreos/.wh.coreos-x86_64.iso")], Some(Fate::Hidden)),
             (&[file(".wh.coreos")], Some(Fate::Hidden)),

@@ -33,7 +33,7 @@ fn pax(records: &[(&str, &str)]) -> Vec<u8> {
     let mut text = String::new();
     for (keyword, value) in records {
         let record = |length: usize| format!("{length} {keyword}={value}\n");
-        let length = (1..).find(|&length| record(length).len() == length).unwrap();
+        let length = (1..1000).find(|&length| record(length).len() == length).unwrap();
         text += &record(length);
     }
     member(b'x', "PaxHeaders/x", text.as_bytes())
@@ -138,7 +138,7 @@ fn what_ends_early_is_an_error_under_every_packing() {
 
 #[test]
 fn a_bomb_is_given_up() {
-    let layer = gzip(&archive(&[file("a", &[0; 1 << 20])]));
+    let layer = gzip(&archive(&[file("a", &vec![0; 1 << 20])]));
     let error = read_up_to(&layer, 1 << 18).unwrap_err();
     assert!(error.to_string().contains("more than 262144 bytes"), "{error}");
     assert!(read_up_to(&layer, 2 << 20).is_ok());

@@ -26,7 +26,13 @@ enum Obstacle {
     /// Not from this place.
     Place(oci_registry::Error),
     /// From no place: it lies in bytes that the digest pins.
-    Content(Error),
+    Content(Box<Error>),
+}
+
+impl From<Error> for Obstacle {
+    fn from(error: Error) -> Self {
+        Self::Content(Box::new(error))
+    }
 }
 
 impl From<oci_registry::Error> for Obstacle {
@@ -93,7 +99,7 @@ impl<'a> Search<'a> {
         };
         match result {
             Ok((image, manifest)) => Ok(Some(self.found(image, manifest, Pinned::Image))),
-            Err(Obstacle::Content(error)) => Err(error),
+            Err(Obstacle::Content(error)) => Err(*error),
             Err(Obstacle::Place(error)) => {
                 self.failed(place, error);
                 Ok(None)
@@ -122,7 +128,7 @@ impl<'a> Search<'a> {
             Ok((image, manifest)) if self.payload.boot_image(self.arch).is_some() => {
                 return Ok(Some(self.found(image, manifest, Pinned::Iso)));
             }
-            Err(Obstacle::Content(error)) if is_the_component => return Err(error),
+            Err(Obstacle::Content(error)) if is_the_component => return Err(*error),
             Err(Obstacle::Place(error)) => self.failed(place, error),
             other => {
                 let problem = if other.is_ok() { Problem::NoSha256 } else { Problem::OtherArch };
@@ -162,15 +168,11 @@ impl<'a> Search<'a> {
                 let platforms = payload::platforms(&index);
                 let Some(child) = platforms.get(&arch) else {
                     let available = platforms.into_keys().collect();
-                    return Err(Obstacle::Content(Error::MissingArch {
-                        image: place.clone(),
-                        arch,
-                        available,
-                    }));
+                    return Err(Error::MissingArch { image: place.clone(), arch, available }.into());
                 };
                 let image = place.with_digest(child.digest);
                 let ManifestKind::Image(manifest) = self.registry.manifest(&image).await?.kind else {
-                    return Err(Obstacle::Content(Error::NestedList { image }));
+                    return Err(Error::NestedList { image }.into());
                 };
                 (image, manifest)
             }
@@ -179,7 +181,7 @@ impl<'a> Search<'a> {
         if config.architecture.parse() == Ok(arch) {
             Ok((image, manifest))
         } else {
-            Err(Obstacle::Content(Error::WrongArch { image, arch, actual: config.architecture }))
+            Err(Error::WrongArch { image, arch, actual: config.architecture }.into())
         }
     }
 
