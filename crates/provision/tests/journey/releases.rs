@@ -131,6 +131,54 @@ async fn from_release_5_on_the_iso_of_rhel_10_is_taken_where_there_is_one() {
 }
 
 #[tokio::test]
+async fn two_entries_of_a_release_bring_both_generations_of_its_os() {
+    let mut site = Site::new().await;
+    let both = release_without_iso("5.0.0")
+        .iso(Arch::X86_64, content(Arch::X86_64))
+        .coreos10("10.2.20260715-0", [(Arch::X86_64, content(Arch::S390x))]);
+    let pullspec = site.publish(both);
+    let entries = [
+        ("5.0", "5.0.0", "x86_64 rhel-10", &*pullspec),
+        ("5.0-rhel-9", "5.0.0", "x86_64 rhel-9", &*pullspec),
+    ];
+    let assert_served = |run: &crate::site::Run| {
+        for (version, iso) in [
+            ("5.0", Arch::S390x),
+            ("5.0.0", Arch::S390x),
+            ("5.0-rhel-9", Arch::X86_64),
+            ("5.0.0+rhel-9", Arch::X86_64),
+        ] {
+            assert_eq!(run.ready(version, Arch::X86_64).sha256(), content(iso).sha256(), "{version}");
+        }
+    };
+    let run = site.provision(&entries);
+    run.finished().await;
+    assert_served(&run);
+    assert_eq!(site.iso_downloads(), 2);
+
+    site.stop_registry().await;
+    let run = site.provision(&entries);
+    run.until("what was known is served", |run| run.known.get() == Some(&2)).await;
+    assert_served(&run);
+}
+
+#[tokio::test]
+async fn an_iso_of_the_other_generation_is_never_served_for_what_is_announced_of_it() {
+    let site = Site::new().await;
+    let nine = site.publish(release("4.22.3"));
+    site.provision(&[("4.22", "4.22.3", "x86_64", &nine)]).finished().await;
+    assert_eq!(site.iso_downloads(), 1);
+
+    // It announces the ISO that is there, and carries another beside it.
+    let both = release("5.0.0").coreos10("10.2.20260715-0", [(Arch::X86_64, content(Arch::S390x))]);
+    let both = site.publish(both.flaw(Flaw::OneAnnouncement));
+    let run = site.provision(&[("4.22", "4.22.3", "x86_64", &nine), ("5.0", "5.0.0", "x86_64", &both)]);
+    run.finished().await;
+    assert_eq!(run.ready("5.0", Arch::X86_64).sha256(), content(Arch::S390x).sha256());
+    assert_eq!(run.ready("4.22", Arch::X86_64).sha256(), content(Arch::X86_64).sha256());
+}
+
+#[tokio::test]
 async fn a_release_that_can_never_be_right_is_not_downloaded_again_and_again() {
     let site = Site::new().await;
     let bad = site.publish(release("4.17.1").flaw(Flaw::WrongStream));
