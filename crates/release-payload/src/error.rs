@@ -188,6 +188,15 @@ pub enum Error {
         arch: Arch,
     },
 
+    /// An image that is not the one the payload names does not have what the payload announces either.
+    #[error("{image} is not the image that the release names, and of no use instead of it")]
+    OtherImage {
+        /// The image.
+        image: Reference,
+        /// What is wrong with it.
+        source: Box<Self>,
+    },
+
     /// The receiver of the ISO's bytes refused them.
     #[error("cannot store the ISO")]
     Sink(#[source] io::Error),
@@ -201,6 +210,7 @@ impl Error {
             | Self::TagWithoutArch { source, .. }
             | Self::Component { source, .. } => source.is_retryable(),
             Self::ComponentUnavailable { attempts, .. } => attempts.iter().any(Attempt::is_retryable),
+            Self::OtherImage { source, .. } => source.is_retryable(),
             Self::Sink(_) => true,
             _ => false,
         }
@@ -242,7 +252,7 @@ pub struct Attempt {
 pub enum Reason {
     /// The registry client said so.
     Registry(oci_registry::Error),
-    /// Its registry did not answer when another place in it was asked.
+    /// Its registry could not be reached when another place in it was asked.
     NotAsked,
     /// What lies at the tag has another digest, so nothing says that it is the component.
     OtherDigest {
@@ -274,7 +284,7 @@ impl fmt::Display for Attempt {
         write!(f, "{}: ", self.image)?;
         match &self.reason {
             Reason::Registry(error) => WithCauses(error).fmt(f),
-            Reason::NotAsked => write!(f, "not asked, {} has not answered before", self.image.registry()),
+            Reason::NotAsked => write!(f, "not asked, {} could not be reached before", self.image.registry()),
             Reason::OtherDigest { actual, problem } => {
                 write!(f, "another image, {actual}")?;
                 match problem {

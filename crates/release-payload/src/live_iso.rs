@@ -57,11 +57,17 @@ impl LiveIso {
     ///
     /// Where stream metadata says its SHA-256, only the layer that holds it is fetched. It goes through inflate and tar
     /// into the sink piece by piece, and is read to its end, so that its own digest is judged too.
-    pub async fn extract<S: IsoSink>(
-        &self,
-        registry: &Registry,
-        mut sink: S,
-    ) -> Result<ExtractedIso<S>, Error> {
+    pub async fn extract<S: IsoSink>(&self, registry: &Registry, sink: S) -> Result<ExtractedIso<S>, Error> {
+        let extracted = self.search(registry, sink).await;
+        extracted.map_err(|error| match self.pinned {
+            Pinned::Iso if error.is_content() => {
+                Error::OtherImage { image: self.image.clone(), source: Box::new(error) }
+            }
+            _ => error,
+        })
+    }
+
+    async fn search<S: IsoSink>(&self, registry: &Registry, mut sink: S) -> Result<ExtractedIso<S>, Error> {
         let mut image = ImageSurvey(vec![None; self.manifest.layers.len()]);
         for stream in self.payload.os_streams() {
             for (index, layer) in self.layers() {

@@ -58,6 +58,12 @@ impl LiveIso {
         &self.image
     }
 
+    /// Whether it is the image that the payload names. Another one is used only for an ISO that the payload announces, so
+    /// an ISO in it that proves wrong says nothing of the release, and a better mirror can have the right one.
+    pub fn is_of_payload(&self) -> bool {
+        self.pinned == Pinned::Image
+    }
+
     /// The layer that is expected to hold the ISO, and its compressed size in bytes: the largest.
     pub fn largest_layer(&self) -> Option<(Digest, u64)> {
         self.layers().first().map(|&(_, layer)| (layer.digest, layer.size))

@@ -4,7 +4,9 @@ use coreos_names::{Arch, ImageKind};
 use image_store::{ImageState, Lookup};
 
 use test_support::fixtures::OS_BUILD;
-use test_support::payload::{Compression, Content, Flaw, MediaTypes, Release, ReleaseBuilder};
+use test_support::payload::{
+    Artifact, Component, Compression, Content, Flaw, MediaTypes, Release, ReleaseBuilder,
+};
 use test_support::registry::Fault;
 
 use crate::site::{Site, content};
@@ -176,6 +178,30 @@ async fn an_iso_of_the_other_generation_is_never_served_for_what_is_announced_of
     run.finished().await;
     assert_eq!(run.ready("5.0", Arch::X86_64).sha256(), content(Arch::S390x).sha256());
     assert_eq!(run.ready("4.22", Arch::X86_64).sha256(), content(Arch::X86_64).sha256());
+}
+
+#[tokio::test]
+async fn a_mirror_that_dropped_lists_is_tried_again_until_it_is_mended() {
+    let site = Site::new().await;
+    let multi = release("4.18.52").iso(Arch::Arm64, content(Arch::Arm64)).multi().flaw(Flaw::OtherBootimages);
+    let built = multi.build().unwrap();
+    let component = built.machine_os_images();
+    let of_x86_64 = |image: &Artifact| Artifact::from(image.images()[0].clone());
+    let dropped = Release {
+        image: of_x86_64(&built.image),
+        components: vec![Component { image: of_x86_64(&component.image), ..component.clone() }],
+        ..built.clone()
+    };
+    let pullspec = site.publish_built(&dropped);
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.until("the ISO has failed", |run| {
+        run.reason("4.18")
+            .is_some_and(|reason| reason.contains("its ISO is not the one that the release announces"))
+    })
+    .await;
+    site.publish_built(&Release { image: dropped.image, ..built });
+    run.finished().await;
+    run.ready("4.18", Arch::X86_64);
 }
 
 #[tokio::test]

@@ -230,7 +230,7 @@ async fn a_registry_that_does_not_answer_is_asked_once() {
     drop(server);
     let error = extract(&registry, &payload, Arch::X86_64).await.unwrap_err();
     let Error::ComponentUnavailable { attempts, .. } = &error else { panic!("{error:?}") };
-    let not_asked = format!("not asked, {address} has not answered before");
+    let not_asked = format!("not asked, {address} could not be reached before");
     let there = attempts.iter().filter(|attempt| attempt.image.registry() == address);
     let silent = there.clone().filter(|attempt| attempt.to_string().ends_with(&not_asked)).count();
     assert_eq!(silent, there.count() - 1, "{}", shown(&error));
