@@ -114,7 +114,8 @@ impl Site {
         assert!(in_time, "left behind: {:?}", self.unfinished());
     }
 
-    /// Provisions releases: version of the entry, version of the release, architecture and pullspec.
+    /// Provisions releases: version of the entry, version of the release, architecture and pullspec. Behind the
+    /// architecture may stand the generation of the operating system: `x86_64 rhel-9`.
     pub(crate) fn provision(&self, releases: &[(&str, &str, &str, &str)]) -> Run {
         self.provision_with(&format!(r#"{{"auths": {{{}}}}}"#, self.pull_secret_entry()), releases)
     }
@@ -182,7 +183,10 @@ impl Site {
         let releases: Vec<_> = releases
             .iter()
             .map(|(openshift_version, version, arch, url)| {
-                json!({"openshift_version": openshift_version, "version": version, "cpu_architecture": arch, "url": url})
+                let (arch, os_stream) =
+                    arch.split_once(' ').map_or((*arch, None), |(arch, os)| (arch, Some(os)));
+                json!({"openshift_version": openshift_version, "version": version, "cpu_architecture": arch,
+                       "os_stream": os_stream, "url": url})
             })
             .collect();
         let releases = release_images::parse(&json!(releases).to_string()).unwrap();
