@@ -1,7 +1,3 @@
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 
@@ -10,6 +6,7 @@ use crate::endpoint::{Authentication, Endpoint};
 use crate::error::{CredentialsUsed, Subject};
 use crate::pull_secret::PullSecret;
 use crate::reply::Reply;
+use crate::slots::{Slot, Slots};
 use crate::token::Token;
 use crate::transport::Transport;
 use crate::{Error, RegistryHost};
@@ -17,16 +14,24 @@ use crate::{Error, RegistryHost};
 /// Introduces requests to registries, and remembers how.
 ///
 /// What a registry wants is asked once for each registry, a token fetched once for each repository; others who need
-/// the same wait for it.
+/// the same wait for it. What was learnt where TLS is not verified is of no use where it is.
 pub(crate) struct Authenticator {
     credentials: PullSecret,
-    endpoints: Slots<RegistryHost, Endpoint>,
-    tokens: Slots<(RegistryHost, String), Token>,
+    endpoints: Slots<Party, Endpoint>,
+    tokens: Slots<(Party, String), Token>,
+}
+
+/// A registry, and whether it is spoken to with unverified TLS, or without TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Party {
+    host: RegistryHost,
+    insecure: bool,
 }
 
 /// How one request is to be made.
 pub(crate) struct Access {
     pub(crate) endpoint: Endpoint,
+    party: Party,
     pub(crate) authorization: Option<HeaderValue>,
     /// The pull secret's entry behind it.
     key: Option<String>,
@@ -40,7 +45,9 @@ impl Authenticator {
     }
 
     pub(crate) async fn access(&self, transport: &Transport, subject: &Subject) -> Result<Access, Error> {
-        let endpoint = self.endpoint(transport, subject).await?;
+        let host = subject.reference().host().clone();
+        let party = Party { insecure: transport.lists(&host), host };
+        let endpoint = self.endpoint(transport, &party, subject).await?;
         let found = self
             .credentials
             .lookup(subject.reference())
@@ -51,7 +58,7 @@ impl Authenticator {
             Authentication::None => (None, false),
             Authentication::Basic => (credentials.map(Credentials::basic), false),
             Authentication::Bearer { realm, service } => {
-                let slot = self.token_slot(subject);
+                let slot = self.token_slot(&party, subject);
                 let mut slot = slot.lock().await;
                 match &*slot {
                     Some(token) if token.is_valid() => (Some(token.authorization()), true),
@@ -64,7 +71,7 @@ impl Authenticator {
                 }
             }
         };
-        Ok(Access { endpoint, authorization, key, cached })
+        Ok(Access { endpoint, party, authorization, key, cached })
     }
 
     /// After a 401: learns what the registry wants, or forgets a token that has expired. Whether to ask again.
@@ -80,14 +87,14 @@ impl Authenticator {
                 let authentication = Authentication::choose(&reply.challenges(), subject)?;
                 let learnt = authentication != Authentication::None;
                 if learnt {
-                    let slot = self.endpoints.slot(subject.reference().host().clone());
+                    let slot = self.endpoints.slot(access.party.clone());
                     *slot.lock().await = Some(access.endpoint.with_authentication(authentication));
                 }
                 Ok(learnt)
             }
             Authentication::Basic => Ok(false),
             Authentication::Bearer { .. } => {
-                let slot = self.token_slot(subject);
+                let slot = self.token_slot(&access.party, subject);
                 let mut slot = slot.lock().await;
                 // Unless somebody else has renewed it meanwhile.
                 slot.take_if(|token| Some(token.authorization()) == access.authorization);
@@ -96,19 +103,22 @@ impl Authenticator {
         }
     }
 
-    async fn endpoint(&self, transport: &Transport, subject: &Subject) -> Result<Endpoint, Error> {
-        let host = subject.reference().host();
-        let slot = self.endpoints.slot(host.clone());
+    async fn endpoint(
+        &self,
+        transport: &Transport,
+        party: &Party,
+        subject: &Subject,
+    ) -> Result<Endpoint, Error> {
+        let slot = self.endpoints.slot(party.clone());
         let mut slot = slot.lock().await;
         match &*slot {
             Some(endpoint) => Ok(endpoint.clone()),
-            None => Ok(slot.insert(Endpoint::discover(transport, host, subject).await?).clone()),
+            None => Ok(slot.insert(Endpoint::discover(transport, &party.host, subject).await?).clone()),
         }
     }
 
-    fn token_slot(&self, subject: &Subject) -> Slot<Token> {
-        let reference = subject.reference();
-        self.tokens.slot((reference.host().clone(), reference.repository().to_owned()))
+    fn token_slot(&self, party: &Party, subject: &Subject) -> Slot<Token> {
+        self.tokens.slot((party.clone(), subject.reference().repository().to_owned()))
     }
 }
 
@@ -139,22 +149,5 @@ impl Access {
             }
             _ => reply.into_error(&subject).await,
         }
-    }
-}
-
-type Slot<V> = Arc<tokio::sync::Mutex<Option<V>>>;
-
-/// One place for a value under each key. Whoever fills it holds its lock, so that nobody else does the same work.
-struct Slots<K, V>(Mutex<HashMap<K, Slot<V>>>);
-
-impl<K, V> Default for Slots<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Eq + Hash, V> Slots<K, V> {
-    fn slot(&self, key: K) -> Slot<V> {
-        Slot::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
     }
 }

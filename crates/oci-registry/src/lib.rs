@@ -31,22 +31,31 @@ mod blob;
 mod bridge;
 mod challenge;
 mod client;
+mod clients;
+mod content_range;
 mod credentials;
 mod digest;
+mod download;
 mod endpoint;
 mod error;
 mod excerpt;
+mod experience;
 mod host;
+mod host_certificates;
 mod image_config;
 mod manifest;
 mod media_type;
 mod mirrors;
+mod proxies;
 mod pull_secret;
 mod redacted_url;
 mod reference;
 mod reply;
 mod retry;
+mod rounds;
+mod slots;
 mod token;
+mod trail;
 mod transport;
 mod verify;
 
@@ -57,9 +66,10 @@ pub use challenge::Challenge;
 pub use client::{Config, Registry};
 pub use credentials::{Credentials, EntryProblem};
 pub use digest::{Digest, InvalidDigest};
-pub use error::{CredentialsUsed, Error, Subject};
+pub use error::{CredentialsUsed, Error, FailedSource, Subject};
 pub use excerpt::Excerpt;
 pub use host::{InvalidRegistryHost, RegistryHost};
+pub use host_certificates::HostCertificatesError;
 pub use image_config::ImageConfig;
 pub use manifest::{
     Descriptor, ImageIndex, ImageManifest, InvalidManifest, Manifest, ManifestKind, Platform,
@@ -68,6 +78,7 @@ pub use mirrors::{
     Blocked, InvalidRegistriesConf, InvalidScope, Location, Mirror, MirrorPull, MirrorRule, Mirrors,
     PullSource, RegistriesConf, Scope,
 };
+pub use proxies::Proxies;
 pub use pull_secret::{Guess, PullSecret, PullSecretError, UnusableEntry};
 pub use redacted_url::RedactedUrl;
 pub use reference::{InvalidReference, Reference};

@@ -1,20 +1,27 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION};
-use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder, Response};
+use reqwest::Response;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION, RANGE};
 use url::Url;
 
+use crate::clients::Clients;
 use crate::reply::Reply;
-use crate::{Config, Error, RegistryHost};
+use crate::{Config, Error, PullSource, RegistryHost};
 
 /// HTTP with this client's rules about whom to trust.
 ///
 /// TLS is verified and plain HTTP refused, except at hosts the admin has listed as insecure. Redirects are followed
 /// here and not by reqwest, which would let an insecure registry turn verification off for whomever it redirects to.
+#[derive(Clone)]
 pub(crate) struct Transport {
-    verified: Client,
-    unverified: Client,
+    shared: Arc<Shared>,
+    /// A registry that is insecure for one pull source only.
+    insecure_here: Option<RegistryHost>,
+}
+
+struct Shared {
+    clients: Clients,
     insecure: BTreeSet<RegistryHost>,
 }
 
@@ -22,23 +29,14 @@ impl Transport {
     const MAX_REDIRECTS: usize = 10;
 
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        let mut builder = client(config);
-        if let Some(pem) = &config.trusted_ca_pem {
-            let certificates =
-                Certificate::from_pem_bundle(pem).map_err(|error| Error::TrustedCa(Some(error)))?;
-            if certificates.is_empty() {
-                return Err(Error::TrustedCa(None));
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        Ok(Self {
-            verified: builder.build().map_err(Error::Client)?,
-            unverified: client(config)
-                .tls_danger_accept_invalid_certs(true)
-                .build()
-                .map_err(Error::Client)?,
-            insecure: config.insecure.clone(),
-        })
+        let shared = Shared { clients: Clients::new(config)?, insecure: config.insecure.clone() };
+        Ok(Self { shared: Arc::new(shared), insecure_here: None })
+    }
+
+    /// The same with what the admin allows at this source. It holds for the source's own host and no other.
+    pub(crate) fn at(&self, source: &PullSource) -> Self {
+        let insecure_here = source.insecure.then(|| source.reference.host().clone());
+        Self { shared: Arc::clone(&self.shared), insecure_here }
     }
 
     /// Gets a URL, wherever it leads. `authorization` never leaves the place it was meant for.
@@ -46,12 +44,23 @@ impl Transport {
         &self,
         url: Url,
         accept: Option<&str>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Reply, Error> {
+        self.get_from(0, url, accept, authorization).await
+    }
+
+    /// The same from a byte on. Who answers may know no ranges, and begin at the beginning.
+    pub(crate) async fn get_from(
+        &self,
+        offset: u64,
+        url: Url,
+        accept: Option<&str>,
         mut authorization: Option<&HeaderValue>,
     ) -> Result<Reply, Error> {
         let asked = url.origin();
         let mut url = url;
         for _ in 0..=Self::MAX_REDIRECTS {
-            let response = self.send(&url, accept, authorization).await?;
+            let response = self.send(offset, &url, accept, authorization).await?;
             if !leads_elsewhere(&response) {
                 let redirected = url.origin() != asked;
                 return Ok(Reply { response, redirected, url: (&url).into() });
@@ -70,8 +79,17 @@ impl Transport {
     pub(crate) fn is_insecure(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
         let port = url.port_or_known_default().unwrap_or_default();
-        let listed = |name: &str| self.insecure.iter().any(|insecure| insecure.api_host() == name);
+        let listed = |name: &str| self.listed().any(|insecure| insecure.api_host() == name);
         listed(&format!("{host}:{port}")) || url.port().is_none() && listed(host)
+    }
+
+    /// Whether the admin has listed this registry.
+    pub(crate) fn lists(&self, host: &RegistryHost) -> bool {
+        self.listed().any(|insecure| insecure == host)
+    }
+
+    fn listed(&self) -> impl Iterator<Item = &RegistryHost> {
+        self.shared.insecure.iter().chain(&self.insecure_here)
     }
 
     /// Whether the rules allow to talk to this URL.
@@ -81,15 +99,19 @@ impl Transport {
 
     async fn send(
         &self,
+        offset: u64,
         url: &Url,
         accept: Option<&str>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, Error> {
-        let client = if self.is_insecure(url) { &self.unverified } else { &self.verified };
+        let client = self.shared.clients.client(url, self.is_insecure(url)).await?;
         // Whatever encodes on the way changes the bytes whose digest is known.
         let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
+        }
+        if offset > 0 {
+            request = request.header(RANGE, format!("bytes={offset}-"));
         }
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
@@ -109,16 +131,6 @@ impl Transport {
             _ => Err(nowhere()),
         }
     }
-}
-
-fn client(config: &Config) -> ClientBuilder {
-    Client::builder()
-        .user_agent(&config.user_agent)
-        .connect_timeout(config.connect_timeout)
-        .read_timeout(config.read_timeout)
-        .redirect(Policy::none())
-        // A layer that is served with `Content-Encoding: gzip` must arrive as it is.
-        .no_gzip()
 }
 
 fn leads_elsewhere(response: &Response) -> bool {
@@ -142,7 +154,7 @@ fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::Transport;
-    use crate::{Config, Error};
+    use crate::{Config, Error, PullSource};
 
     fn transport(insecure: &[&str]) -> Transport {
         test_support::install_crypto_provider();
@@ -171,6 +183,24 @@ mod tests {
             let url = url.parse().unwrap();
             assert_eq!((transport.allows(&url), transport.is_insecure(&url)), (allowed, insecure), "{url}");
         }
+    }
+
+    #[test]
+    fn what_one_source_is_allowed_no_other_is() {
+        let everywhere = transport(&["a.lab"]);
+        let source = |insecure| PullSource { reference: "b.lab:5000/x/y".parse().unwrap(), insecure };
+        let (trusted, insecure) = (everywhere.at(&source(false)), everywhere.at(&source(true)));
+        for (url, allowed) in [
+            ("http://a.lab/x", [true, true]),
+            ("http://b.lab:5000/x", [false, true]),
+            ("http://b.lab/x", [false, false]),
+            ("http://cdn.b.lab:5000/x", [false, false]),
+        ] {
+            let url = url.parse().unwrap();
+            assert_eq!([&trusted, &insecure].map(|transport| transport.allows(&url)), allowed, "{url}");
+        }
+        let host = "b.lab:5000".parse().unwrap();
+        assert!(!trusted.lists(&host) && insecure.lists(&host) && !everywhere.lists(&host));
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 mod auth;
 mod blobs;
+mod certificates;
 mod docker;
 mod manifests;
 mod mirrors;
+mod proxy;
 mod reader;
 mod redirects;
+mod resume;
+mod sources;
 mod support;

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,14 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use coreos_names::Sha256;
+use rustls::pki_types::CertificateDer;
 use serde_json::json;
 use url::form_urlencoded;
 
-use super::answer::{Answer, error, header, json_body, redirect, refusal};
+use super::answer::{Answer, error, first_asked, header, json_body, redirect, refusal};
 use super::fault::{Fault, Faults};
 use super::log::Log;
+use super::token::Links;
 use super::{Certificate, TokenRegistryBuilder};
 use crate::payload::Content;
 
@@ -28,6 +30,8 @@ pub(super) struct Service {
     manifests: Mutex<HashMap<(String, String), (String, Content)>>,
     blobs: Mutex<HashMap<Sha256, Content>>,
     tokens: Mutex<HashMap<String, Grant>>,
+    /// The queries of links to the CDN that have been given out and not been used.
+    links: Mutex<HashSet<String>>,
     pub(super) faults: Faults,
     pub(super) log: Log,
 }
@@ -60,6 +64,7 @@ impl Service {
             manifests: Mutex::default(),
             blobs: Mutex::default(),
             tokens: Mutex::default(),
+            links: Mutex::default(),
             faults: Faults::default(),
             log: Log::default(),
         }
@@ -75,6 +80,10 @@ impl Service {
 
     pub(super) const fn certificate(&self) -> Option<&Certificate> {
         self.options.certificate.as_ref()
+    }
+
+    pub(super) const fn client_ca(&self) -> Option<&CertificateDer<'static>> {
+        self.options.client_ca.as_ref()
     }
 
     pub(super) fn store_manifest(&self, repository: &str, name: &str, media_type: &str, manifest: &Content) {
@@ -120,10 +129,11 @@ impl Service {
         match (found, &self.cdn_address) {
             (None, _) => error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "manifest unknown"),
             (Some(_), Some(cdn)) if kind == "blobs" => {
-                redirect(&self.url(cdn, &format!("/storage/{name}?{}", Self::SIGNATURE)))
+                redirect(&self.url(cdn, &format!("/storage/{name}?{}", self.presigned())))
             }
             (Some((media_type, content)), _) => {
-                Answer { media_type: &media_type, content: &content, fault, served }.into_response()
+                let first = if kind == "blobs" { self.first_asked(request) } else { None };
+                Answer { media_type: &media_type, content: &content, first, fault, served }.into_response()
             }
         }
     }
@@ -140,13 +150,36 @@ impl Service {
             return error(StatusCode::BAD_REQUEST, "InvalidArgument", "only one auth mechanism allowed");
         }
         let blob = path.strip_prefix("/storage/").and_then(|digest| self.blob(digest));
-        match blob.filter(|_| request.uri().query() == Some(Self::SIGNATURE)) {
+        match blob.filter(|_| request.uri().query().is_some_and(|query| self.admits(query))) {
             Some(content) => {
-                Answer { media_type: "application/octet-stream", content: &content, fault, served }
-                    .into_response()
+                let (media_type, first) = ("application/octet-stream", self.first_asked(request));
+                Answer { media_type, content: &content, first, fault, served }.into_response()
             }
             None => error(StatusCode::FORBIDDEN, "AccessDenied", "access denied"),
         }
+    }
+
+    /// The query of a link to the CDN.
+    fn presigned(&self) -> String {
+        if self.options.cdn != Some(Links::Expiring) {
+            return Self::SIGNATURE.to_owned();
+        }
+        let query = format!("{}-{}", Self::SIGNATURE, uuid::Uuid::new_v4());
+        self.links.lock().unwrap().insert(query.clone());
+        query
+    }
+
+    /// Whether a link to the CDN is good, still.
+    fn admits(&self, query: &str) -> bool {
+        if self.options.cdn == Some(Links::Expiring) {
+            self.links.lock().unwrap().remove(query)
+        } else {
+            query == Self::SIGNATURE
+        }
+    }
+
+    fn first_asked(&self, request: &Request) -> Option<u64> {
+        first_asked(request.headers()).filter(|_| !self.options.no_ranges)
     }
 
     /// What is to go wrong with the body, or what is to be answered instead of any.

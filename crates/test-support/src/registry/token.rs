@@ -2,12 +2,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request as HttpRequest, State};
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::log::Request;
 use super::service::{Service, User};
-use super::{Certificate, Fault};
+use super::{Certificate, ClientCertificate, Fault};
 use crate::payload::{Artifact, Content, Image};
 
 /// A registry in the test's own process, with token authentication as quay.io does it, which misbehaves when told to.
@@ -26,9 +27,19 @@ pub struct TokenRegistryBuilder {
     pub(super) users: Vec<User>,
     pub(super) anonymous: bool,
     pub(super) open_ping: bool,
-    pub(super) cdn: bool,
+    pub(super) cdn: Option<Links>,
+    pub(super) no_ranges: bool,
     pub(super) certificate: Option<Certificate>,
+    pub(super) client_ca: Option<CertificateDer<'static>>,
     pub(super) realm: Option<String>,
+}
+
+/// For how long links to the CDN are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Links {
+    Lasting,
+    /// For one request.
+    Expiring,
 }
 
 impl TokenRegistryBuilder {
@@ -61,13 +72,31 @@ impl TokenRegistryBuilder {
     /// Redirects blobs to a CDN.
     #[must_use]
     pub fn cdn(self) -> Self {
-        Self { cdn: true, ..self }
+        Self { cdn: Some(Links::Lasting), ..self }
+    }
+
+    /// Redirects blobs to a CDN by links that are good for one request.
+    #[must_use]
+    pub fn cdn_with_expiring_links(self) -> Self {
+        Self { cdn: Some(Links::Expiring), ..self }
+    }
+
+    /// Knows no ranges: sends every blob from its beginning.
+    #[must_use]
+    pub fn no_ranges(self) -> Self {
+        Self { no_ranges: true, ..self }
     }
 
     /// Speaks TLS, at the CDN too.
     #[must_use]
     pub fn tls(self) -> Self {
         Self { certificate: Some(Certificate::generate()), ..self }
+    }
+
+    /// Speaks TLS, and only with those who have this certificate or another of its authority.
+    #[must_use]
+    pub fn tls_with_clients(self, client: &ClientCertificate) -> Self {
+        Self { client_ca: Some(client.authority()), ..self.tls() }
     }
 
     /// Sends clients to some other token server.
@@ -81,7 +110,7 @@ impl TokenRegistryBuilder {
         let listen = || async { TcpListener::bind("127.0.0.1:0").await.expect("there is a free port") };
         let address = |listener: &TcpListener| listener.local_addr().expect("it is bound").to_string();
         let listener = listen().await;
-        let cdn = if self.cdn { Some(listen().await) } else { None };
+        let cdn = if self.cdn.is_some() { Some(listen().await) } else { None };
         let service = Arc::new(Service::new(self, address(&listener), cdn.as_ref().map(address)));
 
         let registry = Router::new()
@@ -105,7 +134,7 @@ fn serve(service: &Service, listener: TcpListener, router: Router) -> JoinHandle
     match service.certificate() {
         None => tokio::spawn(async { axum::serve(listener, router).await.expect(ENDLESS) }),
         Some(certificate) => {
-            let listener = certificate.listener(listener);
+            let listener = certificate.listener_for(listener, service.client_ca());
             tokio::spawn(async { axum::serve(listener, router).await.expect(ENDLESS) })
         }
     }
