@@ -1,4 +1,4 @@
-//! A release whose names lead nowhere, and the files that say where it is.
+//! A release whose names lead nowhere, the files that say where it is, and whom to trust there.
 
 use std::fs;
 use std::process::Command;
@@ -10,6 +10,7 @@ use test_support::fixtures::{OS_BUILD, live_iso};
 use test_support::payload::{Content, Release, ReleaseBuilder};
 use test_support::registry::DockerRegistry;
 
+use crate::releases::push;
 use crate::tools::output;
 
 /// Nobody listens there.
@@ -102,4 +103,27 @@ fn mirror_sets_lead_to_a_mirrored_release() {
     let insecure = mirrored.mirrors.each_ref().map(DockerRegistry::address).join(",");
     let image = format!("ocp-release@{}", mirrored.release.image.digest());
     mirrored.extract(&image, &[("INSECURE_REGISTRIES", &insecure)], ("DIGEST_MIRRORS_FILE", &sets.concat()));
+}
+
+#[test]
+fn a_registry_is_known_by_the_certificates_in_its_directory() {
+    let registry = DockerRegistry::start_with_tls();
+    let iso = Content::from_file(live_iso(Arch::X86_64)).unwrap();
+    let release = ReleaseBuilder::new("4.18.52", OS_BUILD).iso(Arch::X86_64, iso).build().unwrap();
+    let pullspec = push(&registry, &release);
+    let certs = TempDir::new().unwrap();
+    let inspected = || {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_coreos-image-service"));
+        let pull_secret = ("PULL_SECRET", registry.pull_secret());
+        program
+            .args(["release", "inspect", &pullspec])
+            .envs([pull_secret])
+            .env("REGISTRY_CERTS_DIR", certs.path());
+        program.output().unwrap().status.success()
+    };
+    assert!(!inspected(), "nobody is trusted yet");
+    let host = certs.path().join(registry.address());
+    fs::create_dir(&host).unwrap();
+    fs::write(host.join("ca.crt"), registry.ca_pem()).unwrap();
+    assert!(inspected());
 }
