@@ -39,6 +39,7 @@ fn every_problem_is_listed_at_once() {
         ("REGISTRIES_CONF", "/nowhere/registries.conf"),
         ("DIGEST_MIRRORS_FILE", mirror_sets.to_str().unwrap()),
         ("REGISTRY_TRUSTED_CA_FILE", "/nowhere/ca.pem"),
+        ("REGISTRY_CERTS_DIR", "/nowhere/certs.d"),
         ("PULL_SECRET", r#"{"auths": {"#),
         ("RELEASE_IMAGES", r#"[{"openshift_version": "four"}]"#),
     ]);
@@ -53,6 +54,7 @@ fn every_problem_is_listed_at_once() {
         "mirrors.yaml: document 1 (ConfigMap): expected ImageDigestMirrorSet",
         "mirrors.yaml: document 2 (ImageDigestMirrorSet): spec must be an object",
         "REGISTRY_TRUSTED_CA_FILE=/nowhere/ca.pem: cannot be read",
+        "REGISTRY_CERTS_DIR=/nowhere/certs.d: there is no such directory",
         "PULL_SECRET: the pull secret is not JSON",
         "RELEASE_IMAGES: entry 0: openshift_version: invalid OpenShift version \"four\"",
         "RELEASE_IMAGES: entry 0: url is missing",

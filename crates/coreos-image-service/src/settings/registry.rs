@@ -1,10 +1,15 @@
 //! How registries are asked, for every command that asks one.
 
+use std::path::PathBuf;
+
 use coreos_names::WithCauses;
 use oci_registry::{Config, CredentialSource, PullSecret, PullSecretFile};
 use release_payload::release_images::{self, ReleaseImage};
 
 use super::{InvalidSettings, Merged, Problems, images, mirrors};
+
+/// The directories of containers-certs.d(5) that hold for the whole system.
+const CERTS_DIRS: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 
 /// The configuration of a registry client.
 pub(crate) fn validate(merged: &Merged) -> Result<Config, InvalidSettings> {
@@ -62,9 +67,22 @@ pub(super) fn read(
         mirrors: mirrors::read(merged, pulls, problems, warnings),
         trusted_ca_pem: merged.file("REGISTRY_TRUSTED_CA_FILE", problems).map(String::into_bytes),
         insecure,
+        certs_dirs: certs_dirs(merged, problems),
         user_agent: concat!("coreos-image-service/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..Config::default()
     }
+}
+
+/// Without the setting, where container tools look.
+fn certs_dirs(merged: &Merged, problems: &mut Problems) -> Vec<PathBuf> {
+    let Some(directory) = merged.path("REGISTRY_CERTS_DIR") else {
+        return CERTS_DIRS.map(PathBuf::from).to_vec();
+    };
+    // What is missing later is no error, since most hosts have nothing there.
+    if !directory.is_dir() {
+        problems.add(format!("REGISTRY_CERTS_DIR={}: there is no such directory", directory.display()));
+    }
+    vec![directory]
 }
 
 /// A file is read again whenever it changes; what was typed stays as it is.

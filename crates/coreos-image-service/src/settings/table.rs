@@ -52,6 +52,11 @@ pub(crate) const REGISTRY: &[Setting] = &[
         "PEM file with CAs trusted for registries beside the system's",
     ),
     Setting::new(
+        "REGISTRY_CERTS_DIR",
+        "`/etc/containers/certs.d`, `/etc/docker/certs.d`",
+        "directory with `<host[:port]>/*.crt` trusted there, and `*.cert` with `*.key` shown there (containers-certs.d(5))",
+    ),
+    Setting::new(
         "INSECURE_REGISTRIES",
         "",
         "comma-separated `host[:port]` where TLS is not verified and plain HTTP is allowed",
