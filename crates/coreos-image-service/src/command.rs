@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use crate::settings::{Merged, ServeSettings, registry, table};
+use crate::settings::{Merged, ServeSettings, registry, signatures, table};
 use crate::telemetry;
 
 /// Runs the subcommand that the arguments name; without one, the service.
@@ -17,8 +17,10 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Resu
     match matches.subcommand() {
         Some(("release", matches)) => match matches.subcommand() {
             Some(("inspect", matches)) => {
-                let registry = registry::validate(&merged(&[table::REGISTRY], matches))?;
-                release::inspect(registry, required(matches, "PULLSPEC"))
+                let merged = merged(&[table::REGISTRY], matches);
+                let registry = registry::validate(&merged)?;
+                let signatures = signatures::validate(&merged, &registry)?;
+                release::inspect(registry, signatures, required(matches, "PULLSPEC"))
             }
             _ => unreachable!("clap requires a subcommand"),
         },

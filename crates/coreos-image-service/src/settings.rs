@@ -8,6 +8,7 @@ mod listeners;
 mod merged;
 pub(crate) mod registry;
 mod serve;
+pub(crate) mod signatures;
 pub(crate) mod table;
 
 use coreos_names::WithCauses;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use coreos_names::{Arch, OpenshiftVersion};
 use oci_registry::{Descriptor, Digest, ImageIndex, ImageManifest, ManifestKind, Reference, Registry};
+use release_signature::{SignaturePolicy, Verification};
 
 use crate::error::Error;
 use crate::manifests::{self, ReleaseManifests};
+use crate::signature;
 use crate::stream_metadata::{BootImage, StreamMetadata};
 
 /// The largest known one has 3 MiB; it is held in memory until its digest is checked.
@@ -21,17 +23,24 @@ pub struct Payload {
     arches: Vec<Arch>,
     components: BTreeMap<String, Reference>,
     boot_images: StreamMetadata,
+    verification: Option<Verification>,
 }
 
 impl Payload {
     /// Reads a release image: its manifest or manifest list and the whole last layer.
     ///
-    /// The children of a list are full release images with the same component references, so any of them will do.
-    pub async fn resolve(registry: &Registry, pullspec: &Reference) -> Result<Self, Error> {
+    /// The children of a list are full release images with the same component references, so any of them will do. Where
+    /// there is a policy about signatures, nothing but the manifest is read of a release that it does not accept.
+    pub async fn resolve(
+        registry: &Registry,
+        pullspec: &Reference,
+        signatures: Option<&SignaturePolicy>,
+    ) -> Result<Self, Error> {
         let unreadable = |source| Error::ReleaseImage { pullspec: pullspec.clone(), source };
         let unusable = |source| Error::NotAReleaseImage { pullspec: pullspec.clone(), source };
 
         let manifest = registry.manifest(pullspec).await.map_err(unreadable)?;
+        let verification = signature::verify(signatures, pullspec, &manifest).await?;
         let (image, arches) = match manifest.kind {
             ManifestKind::Image(image) => {
                 let config = registry.config(pullspec, &image).await.map_err(unreadable)?;
@@ -59,6 +68,7 @@ impl Payload {
             arches,
             components,
             boot_images,
+            verification,
         })
     }
 
@@ -70,6 +80,11 @@ impl Payload {
     /// The digest of its manifest or manifest list.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Who vouches for it. `None` where nobody was asked.
+    pub fn verification(&self) -> Option<&Verification> {
+        self.verification.as_ref()
     }
 
     /// The version that it states.

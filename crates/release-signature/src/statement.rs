@@ -104,7 +104,7 @@ mod tests {
             assert_eq!(read(document(kind, &right, name, more).as_bytes(), digest()).unwrap(), name);
         }
         let upper = format!("sha256:{}", digest().to_string().to_uppercase());
-        let other = right.replace('a', "c");
+        let other = right.replace("ab", "cb");
         for (json, reason) in [
             (document("other", &right, name, ""), "of type \"other\""),
             (document(kind, &other, name, ""), "it is for the digest \"sha256:cbcb"),

@@ -11,7 +11,7 @@ use test_support::install_crypto_provider;
 
 /// 1 June 2023. Signatures are of January.
 fn now() -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(1_685_577_600)
+    SystemTime::UNIX_EPOCH + Duration::from_hours(468_216)
 }
 
 fn digest() -> Sha256 {
@@ -27,20 +27,36 @@ fn keyring(gpg: &Gpg, keys: &[&str]) -> Keyring {
 }
 
 async fn verify(keyrings: &[Keyring], signatures: &[&[u8]]) -> Result<Verification, Refusal> {
-    install_crypto_provider();
-    let store = TempDir::new().unwrap();
-    let directory = store.path().join(format!("sha256={}", digest()));
-    fs::create_dir(&directory).unwrap();
-    for (number, signature) in (1..).zip(signatures) {
-        fs::write(directory.join(format!("signature-{number}")), signature).unwrap();
+    Asked::of(keyrings).about(signatures).await
+}
+
+/// A policy and its only store.
+struct Asked {
+    policy: SignaturePolicy,
+    store: TempDir,
+}
+
+impl Asked {
+    fn of(keyrings: &[Keyring]) -> Self {
+        install_crypto_provider();
+        let store = TempDir::new().unwrap();
+        fs::create_dir(store.path().join(format!("sha256={}", digest()))).unwrap();
+        let config = Config {
+            keyrings: keyrings.to_vec(),
+            stores: vec![Store::Path(store.path().to_owned())],
+            trusted_ca_pem: None,
+            user_agent: "test".to_owned(),
+        };
+        Self { policy: SignaturePolicy::new(config).unwrap(), store }
     }
-    let config = Config {
-        keyrings: keyrings.to_vec(),
-        stores: vec![Store::Path(store.path().to_owned())],
-        trusted_ca_pem: None,
-        user_agent: "test".to_owned(),
-    };
-    SignaturePolicy::new(config).unwrap().verify(&[digest()], now()).await
+
+    async fn about(&self, signatures: &[&[u8]]) -> Result<Verification, Refusal> {
+        for (number, signature) in (1..).zip(signatures) {
+            let place = format!("sha256={}/signature-{number}", digest());
+            fs::write(self.store.path().join(place), signature).unwrap();
+        }
+        self.policy.verify(&[digest()], now()).await
+    }
 }
 
 /// Signatures that do not count, and why.
@@ -77,34 +93,26 @@ async fn a_release_signed_by_a_key_of_the_keyring_is_accepted() {
 async fn every_changed_byte_is_noticed() {
     let gpg = Gpg::new();
     let key = gpg.key("Publisher", "ed25519");
-    let keyring = keyring(&gpg, &[&key]);
+    let asked = Asked::of(&[keyring(&gpg, &[&key])]);
     let none = ["--faked-system-time", "20230101T000000", "--compress-algo", "none", "--sign"];
     let good = gpg.sign_with(&[&key], &document(), &none);
-    assert!(verify(std::slice::from_ref(&keyring), &[&good]).await.is_ok());
+    assert!(asked.about(&[&good]).await.is_ok());
     let (mut accepted, mut refused) = (Vec::new(), 0);
     for (position, step) in (0..good.len()).flat_map(|position| [(position, 1), (position, 0x80)]) {
         let mut bad = good.clone();
         bad[position] ^= step;
-        match verify(std::slice::from_ref(&keyring), &[&bad]).await {
+        match asked.about(&[&bad]).await {
             Ok(verification) => accepted.push((position, verification)),
             Err(_) => refused += 1,
         }
-        assert!(
-            verify(std::slice::from_ref(&keyring), &[&good[..position]]).await.is_err(),
-            "cut at {position}"
-        );
+        assert!(asked.about(&[&good[..position]]).await.is_err(), "cut at {position}");
     }
     // The document and all that is hashed with it cannot be changed. Names and times of the literal packet, and what
     // announces a signature, are not signed and mean nothing.
-    let text = String::from_utf8_lossy(&good);
-    let begin = text.find("{\"critical").unwrap();
+    let begin = good.windows(10).position(|bytes| bytes == b"{\"critical").unwrap();
     assert!(refused > document().len() * 2, "{refused}");
     for (position, verification) in accepted {
-        let of_document = begin..begin + document().len();
-        assert!(
-            !good[of_document.start - 6..].starts_with(b"{") && !of_document.contains(&position),
-            "{position}"
-        );
+        assert!(!(begin..begin + document().len()).contains(&position), "{position}");
         assert_eq!(verification.signatures[0].digest, digest());
     }
 }
@@ -243,7 +251,7 @@ async fn only_a_binary_signed_message_counts() {
     let keyring = keyring(&gpg, &[&key]);
     let time = ["--faked-system-time", "20230101T000000"];
     let made = |arguments: &[&str]| gpg.sign_with(&[&key], &document(), &[&time, arguments].concat());
-    let bomb = format!("{}{}", document(), " ".repeat(40 << 20));
+    let bomb = format!("{}{}", document(), " ".repeat(20 << 20));
     let bomb = gpg.sign_with(&[&key], &bomb, &[&time[..], &["--compress-level", "9", "--sign"]].concat());
     for (message, reason) in [
         (made(&["--detach-sign"]), "it is a detached signature, without what it signs"),
@@ -251,7 +259,7 @@ async fn only_a_binary_signed_message_counts() {
         (made(&["--armor", "--sign"]), "it is ASCII-armored"),
         (made(&["--digest-algo", "SHA1", "--sign"]), "uses SHA1, which is not accepted"),
         (made(&["--store"]), "it is not signed"),
-        (made(&["--symmetric"]), "it is encrypted"),
+        (made(&["--passphrase", "secret", "--symmetric"]), "it is encrypted"),
         (Vec::new(), "it is empty"),
         (document().into_bytes(), "it is not a signed OpenPGP message"),
         (gpg.export(&[&key]), "it is not a signed OpenPGP message"),

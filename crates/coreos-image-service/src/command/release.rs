@@ -6,12 +6,20 @@ use anyhow::Context;
 use coreos_names::{Arch, WithCauses};
 use oci_registry::{Config, Reference, Registry};
 use release_payload::{LiveIso, Payload};
+use release_signature::SignaturePolicy;
+
+use crate::settings::signatures;
 
 /// Prints what a release is and where its ISOs are. Fetches nothing large.
-pub(crate) fn inspect(registry: Config, pullspec: &Reference) -> anyhow::Result<()> {
+pub(crate) fn inspect(
+    registry: Config,
+    signatures: Option<release_signature::Config>,
+    pullspec: &Reference,
+) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let registry = Registry::new(registry)?;
-        let payload = Payload::resolve(&registry, pullspec).await?;
+        let signatures: Option<SignaturePolicy> = signatures::policy(signatures)?;
+        let payload = Payload::resolve(&registry, pullspec, signatures.as_ref()).await?;
         let mut isos = Vec::new();
         for &arch in payload.arches() {
             isos.push(Listing { arch, iso: find(&registry, &payload, arch).await });
@@ -43,6 +51,14 @@ fn show(payload: &Payload, isos: &[Listing], out: &mut impl Write) -> io::Result
     let arches: Vec<_> = payload.arches().iter().map(|arch| arch.name()).collect();
     writeln!(out, "release image   {}", payload.pullspec())?;
     writeln!(out, "digest          {}", payload.digest())?;
+    match payload.verification() {
+        Some(verification) => {
+            for signed in &verification.signatures {
+                writeln!(out, "signed by       {signed}")?;
+            }
+        }
+        None => writeln!(out, "signature       not checked; see RELEASE_SIGNATURE_KEYS")?,
+    }
     writeln!(out, "version         {}", payload.version())?;
     writeln!(out, "architectures   {}", arches.join(", "))?;
     for Listing { arch, iso } in isos {

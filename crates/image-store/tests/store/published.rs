@@ -136,7 +136,12 @@ fn what_a_release_was_resolved_to_survives_a_restart() {
         arches: vec![Arch::X86_64],
         images: [(
             Arch::X86_64,
-            ResolvedImage { key: key(), sha256: sha256(b"the ISO"), release_digest: "sha256:ab".to_owned() },
+            ResolvedImage {
+                key: key(),
+                sha256: sha256(b"the ISO"),
+                release_digest: "sha256:ab".to_owned(),
+                verified_by: [sha256(b"keyring")].into(),
+            },
         )]
         .into(),
     };
