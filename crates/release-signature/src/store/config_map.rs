@@ -94,14 +94,14 @@ mod tests {
         let json = config_map(&key, "c2lnbmF0dXJl");
         assert_eq!(found(&json), expected);
         assert_eq!(found(&format!(r#"{{"kind": "List", "items": [{json}]}}"#)), expected);
-        assert_eq!(found(&config_map(&other, "c2lnbmF0dXJl")), [Vec::<u8>::new(); 0]);
-        assert_eq!(found(&json.replace("ConfigMap", "Secret")), [Vec::<u8>::new(); 0]);
+        assert_eq!(found(&config_map(&other, "c2lnbmF0dXJl")), [] as [Vec<u8>; 0]);
+        assert_eq!(found(&json.replace("ConfigMap", "Secret")), [] as [Vec<u8>; 0]);
         let yaml = format!(
             "---\n---\nkind: ImageDigestMirrorSet\n---\nkind: ConfigMap\nbinaryData:\n  {key}: |\n    c2ln\n    bmF0dXJl\n"
         );
         assert_eq!(found(&yaml), expected);
-        assert_eq!(found("kind: ConfigMap\nbinaryData:\n"), [Vec::<u8>::new(); 0]);
-        assert_eq!(found(""), [Vec::<u8>::new(); 0]);
+        assert_eq!(found("kind: ConfigMap\nbinaryData:\n"), [] as [Vec<u8>; 0]);
+        assert_eq!(found(""), [] as [Vec<u8>; 0]);
         for (text, reason) in [
             (config_map(&key, "%"), "is not base64"),
             ("{".to_owned(), "EOF"),
