@@ -187,7 +187,7 @@ fn an_index_from_before_there_were_signatures_is_read() {
         images: [(Arch::X86_64, image)].into(),
     };
     store.record_release(&release).unwrap();
-    let text = std::fs::read_to_string(files(&entries).remove(0)).unwrap();
+    let text = fs::read_to_string(files(&entries).remove(0)).unwrap();
     assert!(!text.contains("verified_by"), "{text}");
     assert_eq!(store.resolved_release(pullspec).unwrap(), Some(release));
 }
