@@ -2,6 +2,7 @@
 
 mod boots;
 mod crashes;
+mod folders;
 mod https;
 mod os_images;
 mod release_commands;

@@ -130,8 +130,7 @@ async fn retired(site: &Site, run: &Run, keyrings: BTreeSet<coreos_names::Sha256
     let collector = Collector::new(store, std::sync::Arc::clone(&run.catalog), [].into(), [].into(), day)
         .requiring(keyrings);
     collector.serve_known().await;
-    let served = run.is_ready(OS_BUILD, Arch::X86_64);
-    served
+    run.is_ready(OS_BUILD, Arch::X86_64)
 }
 
 #[tokio::test]
