@@ -10,6 +10,7 @@ mod mirrors;
 mod pull_secret;
 pub(crate) mod registry;
 mod serve;
+pub(crate) mod signatures;
 pub(crate) mod table;
 
 use coreos_names::WithCauses;

@@ -214,3 +214,26 @@ fn an_iso_that_is_none_is_told_so() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.starts_with("error: cannot read /etc/hostname: "), "{text}");
 }
+
+#[test]
+fn keys_for_signatures_are_read_at_the_start() {
+    let keys = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(keys.path(), "no key").unwrap();
+    let text = refusal(&[
+        ("RELEASE_SIGNATURE_KEYS", &format!("/nowhere/keys.gpg, {}", keys.path().display())),
+        ("RELEASE_SIGNATURE_STORES", "https://user:the-secret@, /var/signatures, ftp://the-secret/"),
+    ]);
+    for expected in [
+        "RELEASE_SIGNATURE_KEYS=/nowhere/keys.gpg: cannot be read: No such file",
+        &format!("RELEASE_SIGNATURE_KEYS={}: it holds no OpenPGP public key", keys.path().display()),
+        "RELEASE_SIGNATURE_STORES: store 1: expected an http, https or file URL",
+        "RELEASE_SIGNATURE_STORES: store 3: expected",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+    }
+    assert!(!text.contains("the-secret"), "{text}");
+    let text = refusal(&[("RELEASE_SIGNATURE_STORES", "/var/signatures")]);
+    assert!(text.contains("RELEASE_SIGNATURE_STORES is given without RELEASE_SIGNATURE_KEYS"), "{text}");
+    let text = refusal(&[("RELEASE_SIGNATURE_KEYS", " , ")]);
+    assert!(text.contains("names no file"), "{text}");
+}

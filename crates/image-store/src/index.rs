@@ -35,6 +35,9 @@ pub(crate) struct ImageRecord {
     /// The highest OpenShift version that wanted the image when that was last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) openshift_version: Option<OpenshiftVersion>,
+    /// The keyrings under which a release that states the image was verified.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) verified_by: BTreeSet<Sha256>,
     /// Present while nobody wants the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) unwanted: Option<Unwanted>,
@@ -78,8 +81,19 @@ impl ImageRecord {
     pub(crate) fn published(key: ImageKey, sha256: Sha256, proof: Proof, metadata: &Metadata) -> Self {
         let stamp = Stamp::of(metadata);
         let (file_name, openshift_version, unwanted) = (None, None, None);
-        let (is_published, replaces) = (true, None);
-        Self { key, sha256, proof, is_published, file_name, openshift_version, unwanted, stamp, replaces }
+        let (is_published, verified_by, replaces) = (true, BTreeSet::new(), None);
+        Self {
+            key,
+            sha256,
+            proof,
+            is_published,
+            file_name,
+            openshift_version,
+            verified_by,
+            unwanted,
+            stamp,
+            replaces,
+        }
     }
 
     /// The same while another file of ours still has the name. If the process ends before the file got it, the other is
@@ -192,6 +206,9 @@ pub struct ResolvedImage {
     pub sha256: Sha256,
     /// The digest of the release that stated it; an older one than the record's until the newer image is there.
     pub release_digest: String,
+    /// The fingerprints of the keyrings under which that digest was verified; none where no signatures were asked for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub verified_by: BTreeSet<Sha256>,
 }
 
 impl ResolvedRelease {

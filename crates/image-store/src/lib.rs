@@ -60,6 +60,7 @@ mod staging;
 mod staging_file;
 mod statistics;
 mod store;
+mod verified;
 
 pub use catalog::{Catalog, DesiredImage, EntryId, Found, ImageReport, ImageState, Lookup};
 pub use error::Error;

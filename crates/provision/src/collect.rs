@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use coreos_names::WithCauses;
-use image_store::{Catalog, Error, ImageReport, ImageStore, Wanted};
+use coreos_names::{Sha256, WithCauses};
+use image_store::{Catalog, Error, Found, ImageReport, ImageStore, Wanted};
 
 use crate::blocking::blocking;
 
@@ -25,6 +25,8 @@ pub struct Collector {
     /// The images in it are filled in from the catalog each time.
     wanted: Wanted,
     retire_after: Duration,
+    /// The keyrings under which a release has to be verified.
+    keyrings: BTreeSet<Sha256>,
 }
 
 impl Collector {
@@ -40,14 +42,21 @@ impl Collector {
         retire_after: Duration,
     ) -> Self {
         let wanted = Wanted { images: BTreeMap::new(), releases, downloads };
-        Self { store, catalog, wanted, retire_after }
+        Self { store, catalog, wanted, retire_after, keyrings: BTreeSet::new() }
+    }
+
+    /// The same, serving of the images that releases have brought only those that were verified under these keyrings,
+    /// given by their fingerprints.
+    #[must_use]
+    pub fn requiring(self, keyrings: BTreeSet<Sha256>) -> Self {
+        Self { keyrings, ..self }
     }
 
     /// Serves by their build the images of an earlier process that no entry of the catalog serves. Asks nobody and reads
     /// no image whole, so it is done before the first request is answered.
     pub async fn serve_known(&self) {
-        let retire_after = self.retire_after;
-        match self.blocking(move |store| store.known(retire_after)).await {
+        let (retire_after, keyrings) = (self.retire_after, self.keyrings.clone());
+        match self.blocking(move |store| verified(store, store.known(retire_after)?, &keyrings)).await {
             Ok(mut known) => {
                 let report = self.catalog.report();
                 let ready = report.iter().filter(|image| image.proof().is_some());
@@ -83,8 +92,9 @@ impl Collector {
         let wanted = Arc::new(Wanted { images, ..self.wanted.clone() });
         let retire_after = self.retire_after;
         let retired = {
-            let wanted = Arc::clone(&wanted);
-            self.blocking(move |store| store.retire(&wanted, now, retire_after)).await?
+            let (wanted, keyrings) = (Arc::clone(&wanted), self.keyrings.clone());
+            self.blocking(move |store| verified(store, store.retire(&wanted, now, retire_after)?, &keyrings))
+                .await?
         };
         // The catalog's own lease would keep an image that is due.
         self.catalog.set_retired(retired);
@@ -102,4 +112,17 @@ impl Collector {
         let store = self.store.clone();
         blocking(move || work(&store)).await
     }
+}
+
+/// Those of the images that may be served where signatures are asked for.
+fn verified(
+    store: &ImageStore,
+    mut found: Vec<Found>,
+    keyrings: &BTreeSet<Sha256>,
+) -> Result<Vec<Found>, Error> {
+    if !keyrings.is_empty() {
+        let unverified = store.unverified(keyrings)?;
+        found.retain(|found| !unverified.contains(found.lease.key()));
+    }
+    Ok(found)
 }

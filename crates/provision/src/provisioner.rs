@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coreos_names::ImageKind;
+use coreos_names::{ImageKind, Sha256};
 use image_store::{Catalog, ImageKey, ImageStore};
 use oci_registry::Registry;
+use release_payload::SignaturePolicy;
 use release_payload::release_images::ReleaseImage;
 use tokio::task::JoinSet;
 
@@ -24,6 +25,7 @@ pub struct Provisioner {
     pub(crate) store: ImageStore,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) retry: RetryPolicy,
+    pub(crate) signatures: Option<SignaturePolicy>,
     /// For downloads.
     pub(crate) downloads: Arc<Queue>,
     /// For searches of the data directory, which may have to read a whole image.
@@ -42,7 +44,19 @@ impl Provisioner {
         concurrent_downloads: usize,
     ) -> Self {
         let [downloads, searches] = [(); 2].map(|()| Queue::new(Arc::clone(&catalog), concurrent_downloads));
-        Self { registry, origin, store, catalog, retry, downloads, searches, keys: Mutex::default() }
+        let (signatures, keys) = (None, Mutex::default());
+        Self { registry, origin, store, catalog, retry, signatures, downloads, searches, keys }
+    }
+
+    /// The same, refusing releases that the policy does not accept, also those that an earlier process brought in.
+    #[must_use]
+    pub fn requiring(self, signatures: SignaturePolicy) -> Self {
+        Self { signatures: Some(signatures), ..self }
+    }
+
+    /// The fingerprints of the keyrings under which a release has to be verified.
+    pub(crate) fn required_keyrings(&self) -> BTreeSet<Sha256> {
+        self.signatures.as_ref().map(SignaturePolicy::keyrings).unwrap_or_default()
     }
 
     /// Puts every image into the catalog. From here on a request for one is answered "not ready", not "unknown".

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
-use image_store::{DesiredImage, EntryId, Expected, ImageState, Lease, ResolvedImage, ResolvedRelease};
+use image_store::{
+    DesiredImage, EntryId, Expected, ImageState, ImageStore, Lease, ResolvedImage, ResolvedRelease,
+};
 use release_payload::release_images::{Architectures, ReleaseImage};
-use release_payload::{OsStream, Payload, Reference};
+use release_payload::{OsStream, Payload, Reference, Verification};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -85,7 +87,8 @@ impl Release {
     /// no image whole.
     pub(crate) async fn serve_known(&mut self) {
         let identity = self.image.identity();
-        let known = match self.provisioner.blocking(move |store| store.resolved_release(&identity)).await {
+        let mut known = match self.provisioner.blocking(move |store| store.resolved_release(&identity)).await
+        {
             Ok(Some(known)) => known,
             Ok(None) => return,
             Err(error) => {
@@ -93,6 +96,16 @@ impl Release {
                 return;
             }
         };
+        // What was brought in before signatures were asked for, or with other keys, has to be verified first.
+        let required = self.provisioner.required_keyrings();
+        let count = known.images.len();
+        known.images.retain(|_, image| required.is_subset(&image.verified_by));
+        if known.images.len() < count {
+            tracing::info!(
+                release.pullspec = %self.image.pullspec,
+                "the release was not verified with the present RELEASE_SIGNATURE_KEYS; its images wait until it is"
+            );
+        }
         self.reconcile(&known.arches);
         for (&arch, &entry) in self.entries() {
             let Some(ResolvedImage { key, sha256, .. }) = known.images.get(&arch).cloned() else { continue };
@@ -320,11 +333,19 @@ impl Record {
             key: lease.key().clone(),
             sha256: lease.sha256(),
             release_digest: payload.digest().to_string(),
+            verified_by: payload.verification().map(Verification::keyrings).unwrap_or_default(),
         };
+        let (key, sha256, keyrings) = (image.key.clone(), image.sha256, image.verified_by.clone());
         self.release.digest.clone_from(&image.release_digest);
         self.release.images.insert(lease.key().arch, image);
         let release = self.release.clone();
-        if let Err(error) = self.provisioner.blocking(move |store| store.record_release(&release)).await {
+        let record = move |store: &ImageStore| {
+            if !keyrings.is_empty() {
+                store.note_verified(&key, sha256, &keyrings)?;
+            }
+            store.record_release(&release)
+        };
+        if let Err(error) = self.provisioner.blocking(record).await {
             tracing::warn!(error = %WithCauses(&error), "cannot write the index; a restart will ask the registry again");
         }
     }
@@ -339,7 +360,7 @@ impl Provisioner {
     ) -> Result<Payload, release_payload::Error> {
         let statistics = self.catalog.statistics();
         statistics.count_lookup();
-        let result = Payload::resolve(&self.registry, pullspec).await;
+        let result = Payload::resolve(&self.registry, pullspec, self.signatures.as_ref()).await;
         if result.is_err() {
             statistics.count_failed_lookup();
         }

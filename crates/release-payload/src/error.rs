@@ -3,6 +3,7 @@ use std::io;
 
 use coreos_names::{Arch, OpenshiftVersion, WithCauses};
 use oci_registry::{Digest, Reference};
+use release_signature::Refusal;
 
 use crate::manifests;
 
@@ -30,6 +31,15 @@ pub enum Error {
         suggestion: Box<Reference>,
         /// What the registry client said.
         source: oci_registry::Error,
+    },
+
+    /// Signatures are asked for, and none makes the release acceptable. One may be published later.
+    #[error("{pullspec} is refused")]
+    NotVouchedFor {
+        /// The release image as it was asked for.
+        pullspec: Reference,
+        /// What was asked for, and what every store answered.
+        source: Box<Refusal>,
     },
 
     /// The image is there, but is not a release image.
@@ -211,6 +221,7 @@ impl Error {
             | Self::Component { source, .. } => source.is_retryable(),
             Self::ComponentUnavailable { attempts, .. } => attempts.iter().any(Attempt::is_retryable),
             Self::OtherImage { source, .. } => source.is_retryable(),
+            Self::NotVouchedFor { source, .. } => source.is_retryable(),
             Self::Sink(_) => true,
             _ => false,
         }

@@ -4,7 +4,8 @@
 //!
 //! 1. [`release_images`] reads the `RELEASE_IMAGES` setting.
 //! 2. [`Payload::resolve`] reads the release image's manifest and its last layer: which components the release has,
-//!    and which ISO (build, SHA-256) belongs to each architecture. All of it is digest-checked before it is believed.
+//!    and which ISO (build, SHA-256) belongs to each architecture. All of it is digest-checked before it is believed, and
+//!    its signature too, where the admin asks for one.
 //! 3. [`LiveIso::locate`] finds the component image that carries the ISO, in a mirror or at its origin.
 //! 4. [`LiveIso::extract`] streams the ISO's layer through inflate and tar into an [`IsoSink`].
 //!
@@ -20,6 +21,7 @@ pub mod mirror_sets;
 mod os_stream;
 mod payload;
 pub mod release_images;
+mod signature;
 mod stream_metadata;
 mod survey;
 
@@ -29,6 +31,7 @@ pub use locate::LiveIso;
 pub use oci_registry::Reference;
 pub use os_stream::{OsStream, UnknownOsStream};
 pub use payload::Payload;
+pub use release_signature::{SignaturePolicy, Verification};
 pub use stream_metadata::{BootImage, StreamMetadata};
 
 /// The parsers of foreign bytes, for fuzzing. Not part of the crate's promise.

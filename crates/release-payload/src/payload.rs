@@ -6,11 +6,13 @@ use coreos_names::{Arch, OpenshiftVersion};
 use oci_registry::{
     Descriptor, Digest, ImageIndex, ImageManifest, Manifest, ManifestKind, Reference, Registry,
 };
+use release_signature::{SignaturePolicy, Verification};
 
 use crate::boot_images::BootImages;
 use crate::error::Error;
 use crate::manifests::{self, ReleaseManifests};
 use crate::os_stream::OsStream;
+use crate::signature;
 use crate::stream_metadata::BootImage;
 
 /// The largest known one has 3 MiB; it is held in memory until its digest is checked.
@@ -29,34 +31,45 @@ pub struct Payload {
     components: BTreeMap<String, Reference>,
     boot_images: BootImages,
     os_stream: Option<OsStream>,
+    verification: Option<Verification>,
 }
 
 impl Payload {
     /// Reads a release image: its manifest or manifest list and the whole last layer.
     ///
     /// The children of a list are full release images with the same component references, so any of them will do, and
-    /// one that a mirror left out does no harm.
-    pub async fn resolve(registry: &Registry, pullspec: &Reference) -> Result<Self, Error> {
+    /// one that a mirror left out does no harm. Where there is a policy about signatures, nothing but manifests is read of
+    /// a release that it does not accept.
+    pub async fn resolve(
+        registry: &Registry,
+        pullspec: &Reference,
+        signatures: Option<&SignaturePolicy>,
+    ) -> Result<Self, Error> {
         let unreadable = |source| Error::ReleaseImage { pullspec: pullspec.clone(), source };
         let unusable = |source| Error::NotAReleaseImage { pullspec: pullspec.clone(), source };
 
         let manifest = registry.manifest(pullspec).await.map_err(|source| not_there(pullspec, source))?;
         let digest = manifest.digest;
-        let (image, arches) = match manifest.kind {
-            ManifestKind::Image(image) => {
-                let config = registry.config(pullspec, &image).await.map_err(unreadable)?;
-                let arch = config.architecture.parse().map_err(|_| unusable(manifests::Error::NoPlatform))?;
-                (image, vec![arch])
-            }
+        let (child, image, arches) = match manifest.kind {
+            ManifestKind::Image(image) => (None, image, None),
             ManifestKind::Index(index) => {
                 let platforms = platforms(&index);
-                (any_child(registry, pullspec, &platforms).await?, platforms.into_keys().collect())
+                let (child, image) = any_child(registry, pullspec, &platforms).await?;
+                (Some(child), image, Some(platforms.into_keys().collect()))
+            }
+        };
+        let verification = signature::verify(signatures, pullspec, digest, child).await?;
+        let arches = match arches {
+            Some(arches) => arches,
+            None => {
+                let config = registry.config(pullspec, &image).await.map_err(unreadable)?;
+                vec![config.architecture.parse().map_err(|_| unusable(manifests::Error::NoPlatform))?]
             }
         };
         let ReleaseManifests { version, components, boot_images } =
             read_manifests(registry, pullspec, &image).await?;
         let (pullspec, os_stream) = (pullspec.clone(), None);
-        Ok(Self { pullspec, digest, version, arches, components, boot_images, os_stream })
+        Ok(Self { pullspec, digest, version, arches, components, boot_images, os_stream, verification })
     }
 
     /// The same release, of which only this generation of the operating system is wanted. `None` is the one that the
@@ -93,6 +106,11 @@ impl Payload {
     /// The digest of its manifest or manifest list.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Who vouches for it. `None` where nobody was asked.
+    pub fn verification(&self) -> Option<&Verification> {
+        self.verification.as_ref()
     }
 
     /// The version that it states.
@@ -143,12 +161,12 @@ async fn any_child(
     registry: &Registry,
     pullspec: &Reference,
     platforms: &BTreeMap<Arch, &Descriptor>,
-) -> Result<ImageManifest, Error> {
+) -> Result<(Digest, ImageManifest), Error> {
     let unusable = |source| Error::NotAReleaseImage { pullspec: pullspec.clone(), source };
     let mut missing = None;
     for child in platforms.values() {
         match registry.manifest(&pullspec.with_digest(child.digest)).await {
-            Ok(Manifest { kind: ManifestKind::Image(image), .. }) => return Ok(image),
+            Ok(Manifest { digest, kind: ManifestKind::Image(image), .. }) => return Ok((digest, image)),
             Ok(_) => return Err(unusable(manifests::Error::NestedList)),
             Err(source) if source.is_not_found() => {
                 missing.get_or_insert(source);

@@ -59,7 +59,7 @@ fn client() -> Registry {
 async fn assert_gives_isos(pullspec: &str, release: &Release, arches: &[Arch]) {
     let registry = client();
     let pullspec: Reference = pullspec.parse().unwrap();
-    let payload = Payload::resolve(&registry, &pullspec)
+    let payload = Payload::resolve(&registry, &pullspec, None)
         .await
         .unwrap_or_else(|error| panic!("{pullspec}: {}", WithCauses(&error)));
     assert_eq!(payload.version().to_string(), "4.18.52");
@@ -120,7 +120,7 @@ async fn an_unpacked_archive_of_oc_mirror_gives_its_isos() {
 
     let packed: Reference =
         format!("file://{}/openshift/release-images:t", archive.display()).parse().unwrap();
-    let error = Payload::resolve(&client(), &packed).await.unwrap_err();
+    let error = Payload::resolve(&client(), &packed, None).await.unwrap_err();
     let text = WithCauses(&error).to_string();
     assert!(text.contains("is an archive of oc-mirror") && text.contains("tar -xf"), "{text}");
 
@@ -173,7 +173,7 @@ async fn a_component_that_is_nowhere_is_told_with_every_folder_that_was_tried() 
     symlink("/etc", directory.path().join("v2/openshift/release")).unwrap();
     let pullspec = format!("file://{}/openshift/release-images:{}", directory.path().display(), release.tag);
     let registry = client();
-    let payload = Payload::resolve(&registry, &pullspec.parse().unwrap()).await.unwrap();
+    let payload = Payload::resolve(&registry, &pullspec.parse().unwrap(), None).await.unwrap();
     let error = LiveIso::locate(&registry, &payload, Arch::X86_64).await.unwrap_err();
     let Error::ComponentUnavailable { attempts, .. } = error else { panic!("{error}") };
     let tried: Vec<_> = attempts.iter().filter_map(|attempt| attempt.image.path()).collect();

@@ -7,11 +7,11 @@ use clap::{ArgMatches, Command};
 use coreos_names::{Arch, OpenshiftVersion, OsBuild, WithCauses};
 use oci_registry::Registry;
 use provision::os_images::OsImageEntry;
-use release_payload::Payload;
 use release_payload::release_images::{Architectures, ReleaseImage};
+use release_payload::{Payload, SignaturePolicy};
 
 use super::merged;
-use crate::settings::{ReleaseSettings, table};
+use crate::settings::{ReleaseSettings, signatures, table};
 
 /// The subcommand.
 pub(super) fn command() -> Command {
@@ -28,12 +28,13 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let settings = ReleaseSettings::validate(&merged(&[table::RELEASES, table::REGISTRY], matches))?;
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let registry = Registry::new(settings.registry)?;
+        let signatures = signatures::policy(settings.signatures)?;
         let mut list = OsImages::default();
         let mut failed = 0;
         for release in &settings.releases {
             if !release.version.payload_has_iso() {
                 eprintln!("{}: no live ISO in so old a release; left out", release.pullspec);
-            } else if let Err(error) = list.add(&registry, release).await {
+            } else if let Err(error) = list.add(&registry, signatures.as_ref(), release).await {
                 failed += 1;
                 eprintln!("{}: {}", release.pullspec, WithCauses(error.as_ref()));
             }
@@ -50,8 +51,14 @@ struct OsImages(BTreeMap<(OpenshiftVersion, Arch), (ReleaseImage, OsBuild)>);
 
 impl OsImages {
     /// Adds what a release has. Of several releases for one version the newest counts, as when they are served.
-    async fn add(&mut self, registry: &Registry, release: &ReleaseImage) -> anyhow::Result<()> {
-        let payload = Payload::resolve(registry, &release.pullspec).await?.with_os_stream(release.os_stream);
+    async fn add(
+        &mut self,
+        registry: &Registry,
+        signatures: Option<&SignaturePolicy>,
+        release: &ReleaseImage,
+    ) -> anyhow::Result<()> {
+        let payload = Payload::resolve(registry, &release.pullspec, signatures).await?;
+        let payload = payload.with_os_stream(release.os_stream);
         let arches = match &release.architectures {
             Architectures::Listed(arches) => arches.as_slice(),
             Architectures::OfPayload => payload.arches(),

@@ -11,7 +11,7 @@ use coreos_names::Arch;
 use release_payload::Reference;
 
 use super::{many, merged, required};
-use crate::settings::{registry, table};
+use crate::settings::{registry, signatures, table};
 
 /// The subcommands.
 pub(super) fn command() -> Command {
@@ -65,12 +65,18 @@ pub(super) fn command() -> Command {
 /// Runs the subcommand.
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
-    let registry = registry::validate(&merged(&[table::REGISTRY], matches))?;
+    let merged = merged(&[table::REGISTRY], matches);
+    let registry = registry::validate(&merged)?;
+    let signatures = signatures::policy(signatures::validate(&merged, &registry)?)?;
     let pullspec = required(matches, "PULLSPEC");
     match name {
-        "inspect" => inspect::inspect(registry, pullspec, required::<String>(matches, "output") == "json"),
+        "inspect" => {
+            let as_json = required::<String>(matches, "output") == "json";
+            inspect::inspect(registry, signatures.as_ref(), pullspec, as_json)
+        }
         "extract" => {
-            extract::extract(registry, pullspec, &many(matches, "arch"), required::<PathBuf>(matches, "to"))
+            let (arches, to) = (many(matches, "arch"), required::<PathBuf>(matches, "to"));
+            extract::extract(registry, signatures.as_ref(), pullspec, &arches, to)
         }
         _ => unreachable!("clap knows no other subcommand"),
     }

@@ -11,6 +11,7 @@ use oci_registry::Registry;
 use provision::origin::Origin;
 use provision::{Collector, Provisioner, RetryPolicy};
 use release_payload::release_images::ReleaseImage;
+use release_signature::SignaturePolicy;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,18 +47,24 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
         .map_err(|error| InvalidSettings::in_use("DATA_DIR", &error))?;
     let registry = Registry::new(settings.registry)
         .map_err(|error| InvalidSettings::in_use("REGISTRY_TRUSTED_CA_FILE", &error))?;
+    let signatures = crate::settings::signatures::policy(settings.signatures)?;
     let origin = Origin::new(settings.origin)
         .map_err(|error| InvalidSettings::in_use("OS_IMAGE_DOWNLOAD_TRUSTED_CA_FILE", &error))?;
     let catalog = Arc::new(Catalog::default());
     let infra_envs = infra_envs(settings.infra_envs)?;
-    let provisioner = Arc::new(Provisioner::new(
+    let mut provisioner = Provisioner::new(
         registry,
         origin,
         store.clone(),
         Arc::clone(&catalog),
         RetryPolicy::default(),
         settings.concurrent_downloads.get().into(),
-    ));
+    );
+    let keyrings = signatures.as_ref().map(SignaturePolicy::keyrings).unwrap_or_default();
+    if let Some(policy) = signatures {
+        provisioner = provisioner.requiring(policy);
+    }
+    let provisioner = Arc::new(provisioner);
     let metrics = prometheus::Registry::new();
     let server =
         Arc::new(ImageServer::new(Arc::clone(&catalog), infra_envs, metrics, started, settings.policy)?);
@@ -69,7 +76,8 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     let mut provisioning = provisioner.announce(os_images, releases);
     provisioning.serve_known().await;
     let collector =
-        Collector::new(store, catalog, wanted, provisioning.download_names(), settings.retire_after);
+        Collector::new(store, catalog, wanted, provisioning.download_names(), settings.retire_after)
+            .requiring(keyrings);
     collector.serve_known().await;
     let mut inbound = JoinSet::new();
     inbound.spawn(provisioning.run());

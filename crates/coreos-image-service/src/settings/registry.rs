@@ -6,7 +6,7 @@ use coreos_names::WithCauses;
 use oci_registry::{Config, CredentialSource, PullSecret, PullSecretFile};
 use release_payload::release_images::{self, ReleaseImage};
 
-use super::{InvalidSettings, Merged, Problems, images, mirrors};
+use super::{InvalidSettings, Merged, Problems, images, mirrors, signatures};
 
 /// The directories of containers-certs.d(5) that hold for the whole system.
 const CERTS_DIRS: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
@@ -23,12 +23,14 @@ pub(crate) fn validate(merged: &Merged) -> Result<Config, InvalidSettings> {
 pub(crate) struct ReleaseSettings {
     pub(crate) releases: Vec<ReleaseImage>,
     pub(crate) registry: Config,
+    pub(crate) signatures: Option<release_signature::Config>,
 }
 
 impl ReleaseSettings {
     pub(crate) fn validate(merged: &Merged) -> Result<Self, InvalidSettings> {
         let mut problems = merged.problems();
         let registry = read(merged, true, &mut problems, &mut Vec::new());
+        let signatures = signatures::read(merged, &registry, &mut problems);
         let releases = match merged.text("RELEASE_IMAGES").map(release_images::parse) {
             Some(Ok(releases)) => releases,
             Some(Err(error)) => {
@@ -40,7 +42,7 @@ impl ReleaseSettings {
                 Vec::new()
             }
         };
-        problems.finish(Some(Self { releases, registry }))
+        problems.finish(Some(Self { releases, registry, signatures }))
     }
 }
 

@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use super::images::{self, Images};
 use super::infra_envs::{self, InfraEnvs};
 use super::listeners::{self, Listeners};
-use super::{InvalidSettings, Merged, Problems, registry};
+use super::{InvalidSettings, Merged, Problems, registry, signatures};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -24,6 +24,7 @@ pub(crate) struct ServeSettings {
     pub(crate) infra_envs: InfraEnvs,
     pub(crate) images: Images,
     pub(crate) registry: oci_registry::Config,
+    pub(crate) signatures: Option<release_signature::Config>,
     pub(crate) origin: origin::Config,
     pub(crate) data_dir: PathBuf,
     pub(crate) data_dir_max_bytes: Option<u64>,
@@ -45,6 +46,7 @@ impl ServeSettings {
         let mut warnings = Vec::new();
         let pulls = images::wanted_releases(merged).is_some();
         let registry = registry::read(merged, pulls, &mut problems, &mut warnings);
+        let signatures = signatures::read(merged, &registry, &mut problems);
         let origin = images::origin(merged, &mut problems, &mut warnings);
         let listeners = listeners::read(merged, &mut problems, &mut warnings);
         merged.parsed_if_given::<LogLevel>("LOGLEVEL", &mut problems);
@@ -76,6 +78,7 @@ impl ServeSettings {
             infra_envs,
             images,
             registry,
+            signatures,
             origin,
             data_dir,
             data_dir_max_bytes,

@@ -61,6 +61,16 @@ pub(crate) const REGISTRY: &[Setting] = &[
         "",
         "comma-separated `host[:port]` where TLS is not verified and plain HTTP is allowed",
     ),
+    Setting::new(
+        "RELEASE_SIGNATURE_KEYS",
+        "",
+        "comma-separated files with OpenPGP public keys; a release is refused unless a key of each file has signed it",
+    ),
+    Setting::new(
+        "RELEASE_SIGNATURE_STORES",
+        "OpenShift's two public ones",
+        "comma-separated URLs and directories where signatures of releases lie",
+    ),
 ];
 
 /// Which releases are wanted, of the commands that are about many.

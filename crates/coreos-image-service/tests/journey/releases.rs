@@ -5,6 +5,7 @@ use std::process::Command;
 use coreos_names::Arch;
 use tempfile::TempDir;
 use test_support::fixtures::{OS_BUILD, live_iso};
+use test_support::gpg::{Gpg, statement};
 use test_support::payload::{Content, Release, ReleaseBuilder};
 use test_support::registry::DockerRegistry;
 
@@ -121,6 +122,7 @@ fn a_release_is_inspected_without_fetching_its_iso() {
     for expected in [
         format!("release image   {pullspec}\n"),
         format!("digest          {}\n", release.image.digest()),
+        "signature       not checked\n".to_owned(),
         "version         4.18.52\n".to_owned(),
         "architectures   x86_64\n".to_owned(),
         format!("RHCOS build   {OS_BUILD}\n"),
@@ -142,4 +144,54 @@ fn a_release_is_inspected_without_fetching_its_iso() {
     assert_eq!(refused.status.code(), Some(1));
     let text = String::from_utf8(refused.stderr).unwrap();
     assert!(text.starts_with("error: cannot read the release image"), "{text}");
+}
+
+#[test]
+fn a_release_is_served_only_if_its_publisher_has_signed_it() {
+    let registry = DockerRegistry::start();
+    let release = release();
+    let pullspec = push(&registry, &release);
+    let (directory, gpg) = (TempDir::new().unwrap(), Gpg::new());
+    let key = gpg.key("Publisher", "rsa3072");
+    let (keys, store) = (directory.path().join("keys.asc"), directory.path().join("signatures"));
+    std::fs::write(&keys, gpg.export_armored(&[&key])).unwrap();
+    std::fs::create_dir(&store).unwrap();
+    let start = || {
+        Service::builder(directory.path())
+            .release("4.18", "4.18.52", "x86_64", &pullspec)
+            .pull_secret(&registry.pull_secret())
+            .infra_env(IGNITION, &[])
+            .variable("RELEASE_SIGNATURE_KEYS", keys.to_str().unwrap())
+            .variable("RELEASE_SIGNATURE_STORES", store.to_str().unwrap())
+            .start()
+    };
+    let digest = release.image.digest();
+    // Clients are told no paths, the log tells all.
+    let refusal = format!("the release {digest} has no valid signature of a key in ");
+
+    let service = start();
+    service.wait_until_images("it is refused", |images| {
+        images.iter().all(|image| image["reason"].as_str().is_some_and(|reason| reason.contains(&refusal)))
+    });
+    let told = format!("{refusal}{}; {} has no signature of it", keys.display(), store.display());
+    assert!(service.log().contains(&told), "{told}");
+    assert_eq!(service.status(&format!("/byid/{INFRA_ENV}/4.18/x86_64/full.iso")), 503);
+    service.stop();
+
+    let place = store.join(format!("4.18.52-x86_64-{}", digest.replace(':', "-")));
+    std::fs::write(place, gpg.sign(&[&key], &statement(&digest))).unwrap();
+    let service = start();
+    service.wait_until_ready();
+    service.download(&format!("/byid/{INFRA_ENV}/4.18/x86_64/full.iso"), &directory.path().join("full.iso"));
+    service.stop();
+
+    let mut inspect = Command::new(env!("CARGO_BIN_EXE_coreos-image-service"));
+    inspect
+        .args(["release", "inspect", &pullspec])
+        .env("INSECURE_REGISTRIES", registry.address())
+        .env("PULL_SECRET", registry.pull_secret())
+        .env("RELEASE_SIGNATURE_KEYS", &keys)
+        .env("RELEASE_SIGNATURE_STORES", &store);
+    let signed = format!("signed by       {} (Publisher) via {}\n", &key[24..], store.display());
+    assert!(output(&mut inspect).contains(&signed), "{signed}");
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use coreos_names::Arch;
+use coreos_names::{Arch, Sha256};
 use image_store::{Error, Expected, ResolvedImage, ResolvedRelease};
 use live_iso::Extent;
 use tempfile::TempDir;
@@ -136,7 +136,12 @@ fn what_a_release_was_resolved_to_survives_a_restart() {
         arches: vec![Arch::X86_64],
         images: [(
             Arch::X86_64,
-            ResolvedImage { key: key(), sha256: sha256(b"the ISO"), release_digest: "sha256:ab".to_owned() },
+            ResolvedImage {
+                key: key(),
+                sha256: sha256(b"the ISO"),
+                release_digest: "sha256:ab".to_owned(),
+                verified_by: [sha256(b"keyring")].into(),
+            },
         )]
         .into(),
     };
@@ -148,4 +153,41 @@ fn what_a_release_was_resolved_to_survives_a_restart() {
     let entry = files(&directory.path().join(".coreos-image-service/v1/releases")).remove(0);
     File::create(entry).unwrap().write_all(b"{ half an ent").unwrap();
     assert_eq!(store.resolved_release(&release.pullspec).unwrap(), None, "a damaged entry counts as absent");
+}
+
+#[test]
+fn an_index_from_before_there_were_signatures_is_read() {
+    let (directory, iso) = (TempDir::new().unwrap(), iso());
+    let lease = publish(&open(&directory), &iso);
+    let keyring = sha256(b"keyring");
+    let unverified = |keyrings: &[Sha256]| {
+        open(&directory).unverified(&keyrings.iter().copied().collect()).unwrap().contains(&key())
+    };
+    assert!(!unverified(&[]) && unverified(&[keyring]));
+    let store = open(&directory);
+    store.note_verified(&key(), sha256(b"another image"), &[keyring].into()).unwrap();
+    assert!(unverified(&[keyring]));
+    store.note_verified(&key(), lease.sha256(), &[keyring].into()).unwrap();
+    assert!(!unverified(&[keyring]) && unverified(&[keyring, sha256(b"another")]));
+    assert!(store.find_known(&key(), Expected::Release(lease.sha256())).unwrap().is_some());
+
+    let entries = directory.path().join(".coreos-image-service/v1/releases");
+    let pullspec = "quay.io/openshift-release-dev/ocp-release:4.18.52-x86_64";
+    let image = ResolvedImage {
+        key: key(),
+        sha256: lease.sha256(),
+        release_digest: "sha256:ab".to_owned(),
+        verified_by: [].into(),
+    };
+    let release = ResolvedRelease {
+        pullspec: pullspec.to_owned(),
+        digest: "sha256:ab".to_owned(),
+        version: "4.18.52".parse().unwrap(),
+        arches: vec![Arch::X86_64],
+        images: [(Arch::X86_64, image)].into(),
+    };
+    store.record_release(&release).unwrap();
+    let text = fs::read_to_string(files(&entries).remove(0)).unwrap();
+    assert!(!text.contains("verified_by"), "{text}");
+    assert_eq!(store.resolved_release(pullspec).unwrap(), Some(release));
 }

@@ -213,7 +213,12 @@ fn what_a_release_was_resolved_to_goes_with_its_last_image() {
         arches: vec![Arch::X86_64],
         images: [(
             Arch::X86_64,
-            ResolvedImage { key, sha256: sha256(b"x"), release_digest: "sha256:ab".to_owned() },
+            ResolvedImage {
+                key,
+                sha256: sha256(b"x"),
+                release_digest: "sha256:ab".to_owned(),
+                verified_by: [].into(),
+            },
         )]
         .into(),
     };

@@ -2,4 +2,5 @@
 
 mod os_images;
 mod releases;
+mod signatures;
 mod site;

@@ -10,7 +10,7 @@ use image_store::{Catalog, ImageState, ImageStore, Lease, Limits, Lookup};
 use oci_registry::{Config, PullSecret, Registry, Retry};
 use provision::origin::{self, Origin};
 use provision::{Provisioner, RetryPolicy, os_images};
-use release_payload::release_images;
+use release_payload::{SignaturePolicy, release_images};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::fixtures::live_iso;
@@ -35,6 +35,8 @@ pub(crate) struct Site {
     pub(crate) origin: OriginServer,
     cdn: Option<String>,
     data: TempDir,
+    /// What is asked of releases.
+    pub(crate) signatures: Option<SignaturePolicy>,
 }
 
 impl Site {
@@ -52,7 +54,7 @@ impl Site {
         let registry = registry.user("puller", "secret").cdn().start().await;
         let cdn = Some(registry.cdn_address().to_owned());
         let origin = OriginServer::start().await;
-        Self { registry, origin, cdn, data: TempDir::new().unwrap() }
+        Self { registry, origin, cdn, data: TempDir::new().unwrap(), signatures: None }
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -191,14 +193,18 @@ impl Site {
             .collect();
         let releases = release_images::parse(&json!(releases).to_string()).unwrap();
         let catalog = Arc::new(Catalog::default());
-        let provisioner = Arc::new(Provisioner::new(
+        let mut provisioner = Provisioner::new(
             Registry::new(config).unwrap(),
             Origin::new(origin).unwrap(),
             ImageStore::open(self.data.path(), Limits::default()).unwrap(),
             Arc::clone(&catalog),
             RetryPolicy { shortest: Duration::from_millis(50), longest: Duration::from_millis(200) },
             concurrent_downloads,
-        ));
+        );
+        if let Some(policy) = &self.signatures {
+            provisioner = provisioner.requiring(policy.clone());
+        }
+        let provisioner = Arc::new(provisioner);
         prepare();
         let mut provisioning = provisioner.announce(os_images, releases);
         let download_names = provisioning.download_names();

@@ -10,7 +10,7 @@ use coreos_names::{Arch, ImageKind, Sha256, WithCauses};
 use image_store::ImageKey;
 use live_iso::Layout;
 use oci_registry::{Config, Reference, Registry};
-use release_payload::{BootImage, ExtractedIso, IsoSink, LiveIso, Payload};
+use release_payload::{BootImage, ExtractedIso, IsoSink, LiveIso, Payload, SignaturePolicy};
 use rustix::fs::FallocateFlags;
 use sha2::Digest as _;
 use tempfile::NamedTempFile;
@@ -21,6 +21,7 @@ use super::progress::Progress;
 /// that cannot be had keeps no other from being fetched.
 pub(super) fn extract(
     registry: Config,
+    signatures: Option<&SignaturePolicy>,
     pullspec: &Reference,
     arches: &[Arch],
     to: &Path,
@@ -29,7 +30,7 @@ pub(super) fn extract(
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let registry = Registry::new(registry)?;
         let extracting = async {
-            let payload = Payload::resolve(&registry, pullspec).await?;
+            let payload = Payload::resolve(&registry, pullspec, signatures).await?;
             let arches = if arches.is_empty() { payload.arches() } else { arches };
             let mut failed = 0;
             for &arch in arches {

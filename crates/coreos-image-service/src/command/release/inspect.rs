@@ -5,14 +5,19 @@ use std::io::{self, Write};
 use anyhow::Context;
 use coreos_names::{Arch, WithCauses};
 use oci_registry::{Config, Reference, Registry};
-use release_payload::{LiveIso, Payload};
+use release_payload::{LiveIso, Payload, SignaturePolicy};
 use serde_json::{Value, json};
 
 /// Prints what a release is and where its ISOs are, perhaps as JSON. Fetches nothing large.
-pub(super) fn inspect(registry: Config, pullspec: &Reference, as_json: bool) -> anyhow::Result<()> {
+pub(super) fn inspect(
+    registry: Config,
+    signatures: Option<&SignaturePolicy>,
+    pullspec: &Reference,
+    as_json: bool,
+) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let registry = Registry::new(registry)?;
-        let payload = Payload::resolve(&registry, pullspec).await?;
+        let payload = Payload::resolve(&registry, pullspec, signatures).await?;
         let mut isos = Vec::new();
         for &arch in payload.arches() {
             isos.push(Listing { arch, iso: find(&registry, &payload, arch).await });
@@ -46,7 +51,7 @@ async fn find(
     Ok((iso, size))
 }
 
-/// Sizes are in bytes. An ISO has either `image` and what follows, or `error`.
+/// Sizes are in bytes, `signatures` null where none were asked for. An ISO has either `image` and what follows, or `error`.
 fn json(payload: &Payload, isos: &[Listing]) -> Value {
     let isos = isos.iter().map(|Listing { arch, iso }| {
         let forecast = payload.boot_image(*arch);
@@ -67,9 +72,21 @@ fn json(payload: &Payload, isos: &[Listing]) -> Value {
         }
         shown
     });
+    let signatures = payload.verification().map(|verification| {
+        let signatures = verification.signatures.iter().map(|signed| {
+            json!({
+                "key_id": signed.key_id,
+                "user_id": signed.user_id,
+                "store": signed.store,
+                "digest": format!("sha256:{}", signed.digest),
+            })
+        });
+        signatures.collect::<Vec<_>>()
+    });
     json!({
         "release_image": payload.pullspec().to_string(),
         "digest": payload.digest().to_string(),
+        "signatures": signatures,
         "version": payload.version().to_string(),
         "cpu_architectures": payload.arches().iter().map(|arch| arch.name()).collect::<Vec<_>>(),
         "isos": isos.collect::<Vec<_>>(),
@@ -80,6 +97,14 @@ fn show(payload: &Payload, isos: &[Listing], out: &mut impl Write) -> io::Result
     let arches: Vec<_> = payload.arches().iter().map(|arch| arch.name()).collect();
     writeln!(out, "release image   {}", payload.pullspec())?;
     writeln!(out, "digest          {}", payload.digest())?;
+    match payload.verification() {
+        Some(verification) => {
+            for signed in &verification.signatures {
+                writeln!(out, "signed by       {signed}")?;
+            }
+        }
+        None => writeln!(out, "signature       not checked")?,
+    }
     writeln!(out, "version         {}", payload.version())?;
     writeln!(out, "architectures   {}", arches.join(", "))?;
     for Listing { arch, iso } in isos {
