@@ -1,15 +1,14 @@
 //! A registry, a web server and a data directory, and a provisioner between them.
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use coreos_names::{Arch, ImageKind};
 use image_store::{Catalog, ImageState, ImageStore, Lease, Limits, Lookup};
 use oci_registry::{Config, PullSecret, Registry, Retry};
 use provision::origin::{self, Origin};
-use provision::{Provisioner, RetryPolicy, os_images};
+use provision::{Desired, Names, Provisioner, RetryPolicy, os_images};
 use release_payload::release_images;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,6 +17,7 @@ use test_support::install_crypto_provider;
 use test_support::origin::OriginServer;
 use test_support::payload::{Content, Release, ReleaseBuilder};
 use test_support::registry::TokenRegistry;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const REPOSITORY: &str = "mirror/ocp-release";
@@ -178,8 +178,9 @@ impl Site {
             .collect();
         let releases = release_images::parse(&json!(releases).to_string()).unwrap();
         let catalog = Arc::new(Catalog::default());
+        let registry = Registry::new(config).unwrap();
         let provisioner = Arc::new(Provisioner::new(
-            Registry::new(config).unwrap(),
+            registry.clone(),
             Origin::new(origin).unwrap(),
             ImageStore::open(self.data.path(), Limits::default()).unwrap(),
             Arc::clone(&catalog),
@@ -187,8 +188,9 @@ impl Site {
             concurrent_downloads,
         ));
         prepare();
-        let mut provisioning = provisioner.announce(os_images, releases);
-        let download_names = provisioning.download_names();
+        let (lists, list) = watch::channel(Desired { os_images, releases, registry, is_complete: true });
+        let mut provisioning = provisioner.follow(list);
+        let names = provisioning.names();
         let known = Arc::new(OnceLock::new());
         let (served, noted) = (Arc::clone(&catalog), Arc::clone(&known));
         let task = tokio::spawn(async move {
@@ -197,7 +199,7 @@ impl Site {
             noted.set(ready).expect("it is set once");
             provisioning.run().await;
         });
-        Run { catalog, download_names, known, task }
+        Run { catalog, names, known, lists: Mutex::new(Some(lists)), task }
     }
 }
 
@@ -212,15 +214,18 @@ fn files(directory: &Path) -> Vec<String> {
 /// A provisioner at work.
 pub(crate) struct Run {
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) download_names: BTreeSet<String>,
+    pub(crate) names: watch::Receiver<Names>,
     /// How many images were ready before the first request would have been answered.
     pub(crate) known: Arc<OnceLock<usize>>,
+    /// What is desired; gone when there will be no other list.
+    lists: Mutex<Option<watch::Sender<Desired>>>,
     task: JoinHandle<()>,
 }
 
 impl Run {
-    /// Waits until nothing is left to do.
+    /// Waits until nothing is left to do and would be with the list that there is.
     pub(crate) async fn finished(&self) {
+        self.lists.lock().unwrap().take();
         self.until("everything is done", |run| run.task.is_finished()).await;
     }
 
