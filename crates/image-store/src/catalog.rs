@@ -451,6 +451,9 @@ enum Meaning<'a> {
 
 /// The entry that owns a name which all of them have.
 fn best<'a>(entries: impl Iterator<Item = &'a Entry>) -> Option<&'a ImageReport> {
-    let best = entries.max_by_key(|entry| (entry.is_from_url(), entry.report.lease().is_some(), entry.rank()));
+    // One that was taken away is here only because its heir is not ready.
+    let best = entries.max_by_key(|entry| {
+        (entry.is_leaving, entry.is_from_url(), entry.report.lease().is_some(), entry.rank())
+    });
     best.map(|entry| &entry.report)
 }

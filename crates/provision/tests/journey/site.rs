@@ -25,6 +25,12 @@ const REPOSITORY: &str = "mirror/ocp-release";
 /// Enough for the slowest machine; only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+const MOMENT: RetryPolicy =
+    RetryPolicy { shortest: Duration::from_millis(1), longest: Duration::from_millis(10) };
+
+const A_WHILE: RetryPolicy =
+    RetryPolicy { shortest: Duration::from_millis(50), longest: Duration::from_millis(200) };
+
 /// The ISO of a fixture, as content of a payload.
 pub(crate) fn content(arch: Arch) -> Content {
     Content::from_file(live_iso(arch)).unwrap()
@@ -129,12 +135,39 @@ impl Site {
     pub(crate) fn provision_one_by_one(&self, os_images: &[Value]) -> Run {
         let hour = Duration::from_hours(1);
         let patient = RetryPolicy { shortest: hour, longest: 2 * hour };
-        self.provision_in(os_images, "{\"auths\": {}}", &[], || {}, patient, 1)
+        self.provision_in(os_images, "{\"auths\": {}}", &[], || {}, (patient, A_WHILE), 1)
+    }
+
+    /// Provisions releases with these waits between attempts.
+    pub(crate) fn provision_patiently(
+        &self,
+        pull_secret: &str,
+        releases: &[(&str, &str, &str, &str)],
+        retry: RetryPolicy,
+    ) -> Run {
+        self.provision_in(&[], pull_secret, releases, || {}, (MOMENT, retry), 2)
     }
 
     /// The same with another pull secret.
     pub(crate) fn provision_with(&self, pull_secret: &str, releases: &[(&str, &str, &str, &str)]) -> Run {
         self.provision_all(&[], pull_secret, releases, || {})
+    }
+
+    /// A client for the registries of these releases and for this site's.
+    pub(crate) fn registry_client(
+        &self,
+        pull_secret: &str,
+        releases: &[(&str, &str, &str, &str)],
+    ) -> Registry {
+        let registries = releases.iter().map(|release| release.3.split_once('/').unwrap().0);
+        let ours = [self.registry.address()].into_iter().chain(self.cdn.as_deref());
+        let config = Config {
+            credentials: PullSecret::parse(pull_secret).unwrap(),
+            insecure: registries.chain(ours).map(|host| host.parse().unwrap()).collect(),
+            retry: Retry { tries: 2, first_delay: Duration::from_millis(1), ..Retry::default() },
+            ..Config::default()
+        };
+        Registry::new(config).unwrap()
     }
 
     fn provision_all(
@@ -144,8 +177,7 @@ impl Site {
         releases: &[(&str, &str, &str, &str)],
         prepare: impl FnOnce(),
     ) -> Run {
-        let moment = RetryPolicy { shortest: Duration::from_millis(1), longest: Duration::from_millis(10) };
-        self.provision_in(os_images, pull_secret, releases, prepare, moment, 2)
+        self.provision_in(os_images, pull_secret, releases, prepare, (MOMENT, A_WHILE), 2)
     }
 
     fn provision_in(
@@ -154,41 +186,24 @@ impl Site {
         pull_secret: &str,
         releases: &[(&str, &str, &str, &str)],
         prepare: impl FnOnce(),
-        origin_retry: RetryPolicy,
+        (origin_retry, retry): (RetryPolicy, RetryPolicy),
         concurrent_downloads: usize,
     ) -> Run {
-        let os_images = match os_images {
-            [] => Vec::new(),
-            entries => os_images::parse(&json!(entries).to_string()).unwrap(),
-        };
         let origin =
             origin::Config { tries: 2, retry: origin_retry, max_size: u64::MAX, ..Default::default() };
-        let registries = releases.iter().map(|release| release.3.split_once('/').unwrap().0);
-        let config = Config {
-            credentials: PullSecret::parse(pull_secret).unwrap(),
-            insecure: registries.chain(self.cdn.as_deref()).map(|host| host.parse().unwrap()).collect(),
-            retry: Retry { tries: 2, first_delay: Duration::from_millis(1), ..Retry::default() },
-            ..Config::default()
-        };
-        let releases: Vec<_> = releases
-            .iter()
-            .map(|(openshift_version, version, arch, url)| {
-                json!({"openshift_version": openshift_version, "version": version, "cpu_architecture": arch, "url": url})
-            })
-            .collect();
-        let releases = release_images::parse(&json!(releases).to_string()).unwrap();
+        let registry = self.registry_client(pull_secret, releases);
+        let desired = desired(os_images, releases, &registry);
         let catalog = Arc::new(Catalog::default());
-        let registry = Registry::new(config).unwrap();
         let provisioner = Arc::new(Provisioner::new(
-            registry.clone(),
+            registry,
             Origin::new(origin).unwrap(),
             ImageStore::open(self.data.path(), Limits::default()).unwrap(),
             Arc::clone(&catalog),
-            RetryPolicy { shortest: Duration::from_millis(50), longest: Duration::from_millis(200) },
+            retry,
             concurrent_downloads,
         ));
         prepare();
-        let (lists, list) = watch::channel(Desired { os_images, releases, registry, is_complete: true });
+        let (lists, list) = watch::channel(desired);
         let mut provisioning = provisioner.follow(list);
         let names = provisioning.names();
         let known = Arc::new(OnceLock::new());
@@ -201,6 +216,22 @@ impl Site {
         });
         Run { catalog, names, known, lists: Mutex::new(Some(lists)), task }
     }
+}
+
+/// A list that is complete.
+fn desired(os_images: &[Value], releases: &[(&str, &str, &str, &str)], registry: &Registry) -> Desired {
+    let os_images = match os_images {
+        [] => Vec::new(),
+        entries => os_images::parse(&json!(entries).to_string()).unwrap(),
+    };
+    let releases: Vec<_> = releases
+        .iter()
+        .map(|(openshift_version, version, arch, url)| {
+            json!({"openshift_version": openshift_version, "version": version, "cpu_architecture": arch, "url": url})
+        })
+        .collect();
+    let releases = release_images::parse(&json!(releases).to_string()).unwrap();
+    Desired { os_images, releases, registry: registry.clone(), is_complete: true }
 }
 
 fn files(directory: &Path) -> Vec<String> {
@@ -223,6 +254,20 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Replaces the list, and goes on with the same client.
+    pub(crate) fn desire(&self, os_images: &[Value], releases: &[(&str, &str, &str, &str)]) {
+        let lists = self.lists.lock().unwrap();
+        let lists = lists.as_ref().expect("the list may still change");
+        let registry = lists.borrow().registry.clone();
+        lists.send_replace(desired(os_images, releases, &registry));
+    }
+
+    /// Goes on with the same list and another client.
+    pub(crate) fn ask_with(&self, registry: Registry) {
+        let lists = self.lists.lock().unwrap();
+        lists.as_ref().expect("the list may still change").send_modify(|list| list.registry = registry);
+    }
+
     /// Waits until nothing is left to do and would be with the list that there is.
     pub(crate) async fn finished(&self) {
         self.lists.lock().unwrap().take();
