@@ -16,6 +16,7 @@ pub(crate) use images::Images;
 pub(crate) use infra_envs::InfraEnvs;
 pub(crate) use listeners::{ListenPort, Listeners, TlsFiles};
 pub(crate) use merged::Merged;
+pub(crate) use registry::ReleaseSettings;
 pub(crate) use serve::ServeSettings;
 
 /// The settings cannot be used. Every problem is named.

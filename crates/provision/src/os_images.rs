@@ -7,8 +7,8 @@ use coreos_names::{Arch, ImageKind, OpenshiftVersion, OsBuild, Sha256};
 use image_store::ImageKey;
 use oci_registry::InvalidReference;
 use release_payload::Reference;
-use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::origin::{InvalidOriginUrl, OriginUrl};
@@ -46,9 +46,6 @@ pub enum Source {
     Release(Reference),
 }
 
-/// What a URL begins with that names a release image.
-const RELEASE_IMAGE: &str = "release-image://";
-
 /// Why a text says of no ISO where it is. Repeats nothing of a URL but its scheme.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSource {
@@ -64,7 +61,8 @@ impl FromStr for Source {
     type Err = InvalidSource;
 
     fn from_str(text: &str) -> Result<Self, InvalidSource> {
-        Ok(match text.strip_prefix(RELEASE_IMAGE) {
+        let of_release = text.strip_prefix(OsImageEntry::RELEASE_IMAGE_SCHEME);
+        Ok(match of_release.and_then(|rest| rest.strip_prefix("://")) {
             Some(pullspec) => Self::Release(pullspec.parse()?),
             None => Self::Web(text.parse()?),
         })
@@ -75,7 +73,36 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Web(url) => url.fmt(f),
-            Self::Release(pullspec) => write!(f, "{RELEASE_IMAGE}{pullspec}"),
+            Self::Release(pullspec) => write!(f, "{}://{pullspec}", OsImageEntry::RELEASE_IMAGE_SCHEME),
+        }
+    }
+}
+
+/// One element of the list as assisted-service wants it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OsImageEntry {
+    openshift_version: String,
+    cpu_architecture: &'static str,
+    version: String,
+    url: String,
+}
+
+impl OsImageEntry {
+    /// The scheme of an image that is inside a release. assisted-service takes any URL that is not empty.
+    pub const RELEASE_IMAGE_SCHEME: &str = "release-image";
+
+    /// An image that this service takes out of a release.
+    pub fn of_release(
+        openshift_version: &OpenshiftVersion,
+        arch: Arch,
+        os_build: &OsBuild,
+        release: &Reference,
+    ) -> Self {
+        Self {
+            openshift_version: openshift_version.to_string(),
+            cpu_architecture: arch.name(),
+            version: os_build.to_string(),
+            url: format!("{}://{release}", Self::RELEASE_IMAGE_SCHEME),
         }
     }
 }

@@ -7,11 +7,13 @@
 //!
 //! What fails here is a broken test, not a condition to handle: most of it panics.
 
+pub mod accounts;
 pub mod assisted_service;
 mod crypto;
 pub mod fixtures;
 pub mod origin;
 pub mod payload;
 pub mod registry;
+pub mod vault;
 
 pub use crypto::install_crypto_provider;

@@ -106,7 +106,7 @@ fn parameters<T: Default>(
     }
 }
 
-fn add_all(problems: &mut Problems, variable: &str, found: impl IntoIterator<Item: Display>) {
+pub(super) fn add_all(problems: &mut Problems, variable: &str, found: impl IntoIterator<Item: Display>) {
     found.into_iter().for_each(|problem| problems.add(format!("{variable}: {problem}")));
 }
 

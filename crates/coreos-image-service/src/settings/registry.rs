@@ -2,13 +2,41 @@
 
 use oci_registry::{Config, PullSecret};
 
-use super::{InvalidSettings, Merged, Problems};
+use release_payload::release_images::{self, ReleaseImage};
+
+use super::{InvalidSettings, Merged, Problems, images};
 
 /// The configuration of a registry client.
 pub(crate) fn validate(merged: &Merged) -> Result<Config, InvalidSettings> {
     let mut problems = merged.problems();
     let config = read(merged, &mut problems);
     problems.finish(Some(config))
+}
+
+/// What a command needs that reads every wanted release.
+#[derive(Debug)]
+pub(crate) struct ReleaseSettings {
+    pub(crate) releases: Vec<ReleaseImage>,
+    pub(crate) registry: Config,
+}
+
+impl ReleaseSettings {
+    pub(crate) fn validate(merged: &Merged) -> Result<Self, InvalidSettings> {
+        let mut problems = merged.problems();
+        let registry = read(merged, &mut problems);
+        let releases = match merged.text("RELEASE_IMAGES").map(release_images::parse) {
+            Some(Ok(releases)) => releases,
+            Some(Err(error)) => {
+                images::add_all(&mut problems, "RELEASE_IMAGES", error.problems);
+                Vec::new()
+            }
+            None => {
+                problems.add("RELEASE_IMAGES is missing: there is nothing to make a list of".to_owned());
+                Vec::new()
+            }
+        };
+        problems.finish(Some(Self { releases, registry }))
+    }
 }
 
 /// The same as a part of a larger validation. Where no pull secret is given the credentials are empty.

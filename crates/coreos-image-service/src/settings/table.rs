@@ -48,13 +48,15 @@ pub(crate) const REGISTRY: &[Setting] = &[
     ),
 ];
 
+/// Which releases are wanted, of the commands that are about many.
+pub(crate) const RELEASES: &[Setting] = &[Setting::new(
+    "RELEASE_IMAGES",
+    "",
+    "JSON list of release images, in assisted-service's format; acted on only if a pull secret is given",
+)];
+
 /// Settings of the service alone.
 pub(crate) const SERVE: &[Setting] = &[
-    Setting::new(
-        "RELEASE_IMAGES",
-        "",
-        "JSON list of release images, in assisted-service's format; acted on only if a pull secret is given",
-    ),
     Setting::new(
         "OS_IMAGES",
         "",
@@ -200,7 +202,7 @@ mod tests {
     fn the_readme_lists_every_setting() {
         let readme =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
-        for setting in SERVE.iter().chain(REGISTRY) {
+        for setting in [RELEASES, SERVE, REGISTRY].into_iter().flatten() {
             let row = format!("| {} | {} | {} |", setting.variable, setting.default, setting.meaning);
             assert!(readme.contains(&row), "README.md has no row\n{row}");
         }

@@ -4,6 +4,7 @@ mod boots;
 mod crashes;
 mod https;
 mod os_images;
+mod release_commands;
 mod releases;
 mod service;
 #[path = "../tools/mod.rs"]
