@@ -12,7 +12,7 @@ pub(crate) mod table;
 
 use coreos_names::WithCauses;
 
-pub(crate) use images::Images;
+pub(crate) use images::{FeedSource, Images};
 pub(crate) use infra_envs::InfraEnvs;
 pub(crate) use listeners::{ListenPort, Listeners, TlsFiles};
 pub(crate) use merged::Merged;

@@ -139,6 +139,17 @@ pub enum Lookup {
     Unknown,
 }
 
+/// Where the entries of the list of desired images come from, and what is wrong with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListReport {
+    /// How many are from the environment.
+    pub of_environment: usize,
+    /// How many are from a feed that may change.
+    pub of_feed: usize,
+    /// Why the newest list is not the one in use; holds no secret.
+    pub problem: Option<String>,
+}
+
 /// The entries of this process, in memory.
 #[derive(Debug, Default)]
 pub struct Catalog {
@@ -154,6 +165,7 @@ struct State {
     /// Every image that was here and is still alive.
     known: Vec<WeakLease>,
     settled: bool,
+    list: ListReport,
 }
 
 #[derive(Debug)]
@@ -314,6 +326,22 @@ impl Catalog {
     /// What was done for the entries since the service started.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// Says where the entries of the list in use come from.
+    pub fn set_list_entries(&self, of_environment: usize, of_feed: usize) {
+        let mut state = self.write();
+        (state.list.of_environment, state.list.of_feed) = (of_environment, of_feed);
+    }
+
+    /// Says why the newest list is not in use, or that it is.
+    pub fn set_list_problem(&self, problem: Option<String>) {
+        self.write().list.problem = problem;
+    }
+
+    /// What is known of the list of desired images.
+    pub fn list(&self) -> ListReport {
+        self.read().list.clone()
     }
 
     /// Whether at least one image was ready, or every first attempt had ended, at some time. It never becomes false again.

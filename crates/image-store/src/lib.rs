@@ -61,7 +61,7 @@ mod staging_file;
 mod statistics;
 mod store;
 
-pub use catalog::{Catalog, DesiredImage, EntryId, Found, ImageReport, ImageState, Lookup};
+pub use catalog::{Catalog, DesiredImage, EntryId, Found, ImageReport, ImageState, ListReport, Lookup};
 pub use error::Error;
 pub use image::{Image, Lease};
 pub use index::{ResolvedImage, ResolvedRelease};

@@ -68,7 +68,7 @@ impl ServeSettings {
                 .add("DATA_DIR is missing: name a directory on a volume that survives restarts".to_owned());
         }
         let infra_envs = infra_envs::read(merged, &mut problems);
-        let images = images::read(merged, &registry, &mut problems, &mut warnings);
+        let images = images::read(merged, &mut problems);
         let settings = data_dir.zip(infra_envs).map(|(data_dir, infra_envs)| Self {
             listeners,
             policy,
