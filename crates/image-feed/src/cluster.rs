@@ -172,8 +172,11 @@ impl Cluster {
                     let is_there = object.is_some();
                     if was_there.replace(is_there) != Some(is_there) {
                         tracing::info!(
-                            kind, name = FEED_NAME, namespace = self.namespace,
-                            "the feed {}", if is_there { "is there" } else { "is not there; it is waited for" }
+                            kind,
+                            name = FEED_NAME,
+                            namespace = self.namespace,
+                            "the feed {}",
+                            if is_there { "is there" } else { "is not there; it is waited for" }
                         );
                     }
                     seen.send_modify(|state| put(state, object));
@@ -314,9 +317,11 @@ impl Readings {
             let get = |key: &str| {
                 let of_secret = (key == PULL_SECRET).then(|| pull_secret.take()).flatten();
                 // A pull secret has no place in a ConfigMap, which more people can read.
-                Ok::<_, std::convert::Infallible>(
-                    if key == PULL_SECRET { of_secret } else { data.remove(key) },
-                )
+                Ok::<_, std::convert::Infallible>(if key == PULL_SECRET {
+                    of_secret
+                } else {
+                    data.remove(key)
+                })
             };
             let Ok(documents) = Documents::collect(get);
             return Some(Reading { documents });

@@ -85,8 +85,7 @@ impl Feed {
         let registry = Registry::new(environment.registry.clone())?;
         let config = environment.registry.clone();
         warn_of_unusable_entries(&config);
-        let desired =
-            Desired { os_images: Vec::new(), releases: Vec::new(), registry, is_complete: false };
+        let desired = Desired { os_images: Vec::new(), releases: Vec::new(), registry, is_complete: false };
         let (lists, list) = watch::channel(desired);
         let mut feed = Self {
             environment,
@@ -226,7 +225,9 @@ impl Feed {
         if self.has_started {
             self.catalog.statistics().count_applied_list();
             tracing::info!(
-                entries.environment = of_environment, entries.feed = of_feed, is_complete,
+                entries.environment = of_environment,
+                entries.feed = of_feed,
+                is_complete,
                 registries = if registry.is_some() { "asked anew" } else { "asked as before" },
                 "another list of images is in use"
             );

@@ -121,3 +121,117 @@ fn mirrors(environment: &Mirrors, feed: &Access) -> Result<Mirrors, Vec<String>>
     let _ = (feed, REGISTRIES_CONF, MIRRORS);
     Ok(environment.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::documents::SecretText;
+
+    const OS_IMAGE: &str =
+        r#"{"openshift_version":"4.18","cpu_architecture":"x86_64","version":"1","url":"URL"}"#;
+
+    fn release(version: &str, url: &str) -> String {
+        format!(
+            r#"{{"openshift_version":"{version}","cpu_architecture":"x86_64","version":"4.18.1","url":"{url}"}}"#
+        )
+    }
+
+    fn environment(releases: &[String], urls: &[&str]) -> Environment {
+        let os_images: Vec<_> = urls.iter().map(|url| OS_IMAGE.replace("URL", url)).collect();
+        let os_images = if urls.is_empty() { Ok(Vec::new()) } else { os_images::parse(&array(&os_images)) };
+        Environment {
+            os_images: os_images.unwrap(),
+            releases: release_images::parse(&array(releases)).unwrap(),
+            registry: Config::default(),
+            has_pull_secret: true,
+        }
+    }
+
+    fn array(entries: &[String]) -> String {
+        format!("[{}]", entries.join(","))
+    }
+
+    fn feed(releases: &[String], urls: &[&str]) -> Documents {
+        let os_images: Vec<_> = urls.iter().map(|url| OS_IMAGE.replace("URL", url)).collect();
+        Documents {
+            release_images: Some(array(releases)),
+            os_images: Some(array(&os_images)),
+            access: Access::default(),
+        }
+    }
+
+    #[test]
+    fn both_count_and_of_the_same_release_the_feeds_entry() {
+        let environment = environment(&[release("4.18", "r/a:1"), release("4.17", "r/b:1")], &["http://e/1"]);
+        let feed =
+            feed(&[release("4.18.1", "r/a:1"), release("4.16", "r/c:1")], &["http://f/1", "http://e/1"]);
+        let list = list(&environment, &feed, true).unwrap();
+        let releases: Vec<_> = list
+            .releases
+            .iter()
+            .map(|release| format!("{} {}", release.pullspec, release.openshift_version))
+            .collect();
+        assert_eq!(releases, ["r/b:1 4.17", "r/a:1 4.18.1", "r/c:1 4.16"]);
+        let urls: Vec<_> = list.os_images.iter().map(|image| image.source.to_string()).collect();
+        assert_eq!(urls, ["http://e/1", "http://f/1"]);
+        assert_eq!((list.of_environment, list.of_feed(), list.without_pull_secret), (2, 3, 0));
+    }
+
+    #[test]
+    fn without_a_pull_secret_nothing_is_asked_of_registries() {
+        let environment = environment(&[release("4.18", "r/a:1")], &["http://e/1", "release-image://r/x:1"]);
+        let feed = feed(&[release("4.16", "r/c:1")], &["release-image://r/y:1", "http://f/1"]);
+        let list = list(&environment, &feed, false).unwrap();
+        assert!(list.releases.is_empty());
+        let urls: Vec<_> = list.os_images.iter().map(|image| image.source.to_string()).collect();
+        assert_eq!(urls, ["http://e/1", "http://f/1"]);
+        assert_eq!((list.of_environment, list.of_feed(), list.without_pull_secret), (1, 1, 4));
+    }
+
+    #[test]
+    fn every_problem_of_a_feed_is_named() {
+        let feed = Documents {
+            release_images: Some(String::new()),
+            os_images: Some("[{}]".to_owned()),
+            access: Access::default(),
+        };
+        let problems = list(&environment(&[], &[]), &feed, true).unwrap_err();
+        assert!(problems[0].starts_with("release-images.json: not JSON: "), "{problems:?}");
+        assert!(
+            problems[1..].iter().all(|problem| problem.starts_with("os-images.json: entry 0: ")),
+            "{problems:?}"
+        );
+        let none = Documents { os_images: Some(" [\n] ".to_owned()), ..Documents::default() };
+        assert!(list(&environment(&[], &[]), &none, true).unwrap().os_images.is_empty());
+    }
+
+    #[test]
+    fn the_feeds_pull_secret_goes_before_the_files_and_that_before_the_environments() {
+        let secret =
+            |user: &str| format!(r#"{{"auths":{{"r":{{"username":"{user}","password":"secret"}}}}}}"#);
+        let environment = environment(&[], &[]);
+        let access = |text: Option<&str>| Access {
+            pull_secret: text.map(|text| SecretText::new(text.to_owned())),
+            ..Access::default()
+        };
+        let has_entry =
+            |config: Config| config.credentials.lookup(&"r/a:1".parse().unwrap()).unwrap().is_some();
+        assert!(!has_entry(registry(&environment, None, &access(None)).unwrap()));
+        assert!(has_entry(registry(&environment, Some(&secret("a")), &access(None)).unwrap()));
+        let none = r#"{"auths":{}}"#;
+        assert!(!has_entry(registry(&environment, Some(&secret("a")), &access(Some(none))).unwrap()));
+        assert!(has_entry(registry(&environment, Some(none), &access(Some(&secret("a")))).unwrap()));
+        let problems = registry(&environment, None, &access(Some("secret"))).unwrap_err();
+        assert_eq!(problems, [".dockerconfigjson: the pull secret is not JSON"]);
+    }
+
+    #[test]
+    fn cas_are_added_to_the_environments() {
+        let mut environment = environment(&[], &[]);
+        environment.registry.trusted_ca_pem = Some(b"one".to_vec());
+        let access = |pem: &str| Access { trusted_ca: Some(pem.to_owned()), ..Access::default() };
+        let bundle = |pem| registry(&environment, None, &access(pem)).unwrap().trusted_ca_pem.unwrap();
+        assert_eq!(bundle("two"), b"one\ntwo");
+        assert_eq!(bundle(" \n"), b"one");
+    }
+}

@@ -30,7 +30,8 @@ pub(crate) async fn health(State(server): State<Arc<ImageServer>>) -> Response {
     let status = if is_healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let images = server.catalog.report().into_iter().map(Image::from).collect();
     let list_problem = server.catalog.list().problem.map(|problem| without_places(&problem));
-    let body = serde_json::to_string(&Health { images, list_problem }).expect("text keys and plain values become JSON");
+    let body = serde_json::to_string(&Health { images, list_problem })
+        .expect("text keys and plain values become JSON");
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 

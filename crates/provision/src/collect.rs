@@ -93,7 +93,8 @@ impl Collector {
         let Names { releases, downloads, is_complete } = self.names.borrow().clone();
         let Some(images) = self.catalog.wanted().filter(|_| is_complete) else { return Ok(false) };
         let retired = self.catalog.retired().into_iter();
-        let formerly = retired.filter_map(|found| Some((found.lease.key().clone(), found.openshift_version?)));
+        let formerly =
+            retired.filter_map(|found| Some((found.lease.key().clone(), found.openshift_version?)));
         let formerly = formerly.collect();
         let wanted = Arc::new(Wanted { images, formerly, releases, downloads });
         let retire_after = self.retire_after;

@@ -138,7 +138,8 @@ impl WantedRelease {
             return None;
         };
         let build = |wanted: &Self, arch| wanted.stated.as_ref().and_then(|stated| stated.get(arch)).cloned();
-        let is_part = done.iter().all(|arch| wanted.contains(arch) && build(self, arch) == build(other, arch));
+        let is_part =
+            done.iter().all(|arch| wanted.contains(arch) && build(self, arch) == build(other, arch));
         if of(self) != of(other) || !is_part {
             return None;
         }

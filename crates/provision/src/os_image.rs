@@ -173,7 +173,6 @@ impl Journey for DesiredOsImage {
             }
         }
     }
-
 }
 
 impl DesiredOsImage {
@@ -186,7 +185,9 @@ impl DesiredOsImage {
     async fn attempt(&self) -> Result<Lease, Error> {
         self.set_state(&ImageState::Waiting);
         let _only_once = self.provisioner.lock_key(&self.wanted.key).await;
-        if let Some(lease) = self.provisioner.find(&self.wanted.key, self.wanted.expected, &self.place).await? {
+        if let Some(lease) =
+            self.provisioner.find(&self.wanted.key, self.wanted.expected, &self.place).await?
+        {
             return Ok(lease);
         }
         let mut turn = self.provisioner.begin_fetch(&self.place).await;

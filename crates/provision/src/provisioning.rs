@@ -210,9 +210,7 @@ impl Provisioning {
             }
         });
         let superseded_releases = replace(&mut self.releases, work.releases, WantedRelease::without, {
-            |order, wanted, roster| {
-                Release::announce(Arc::clone(provisioner), wanted, order, roster.clone())
-            }
+            |order, wanted, roster| Release::announce(Arc::clone(provisioner), wanted, order, roster.clone())
         });
         for (order, image) in (0..).zip(os_images) {
             if let Some(entry) = self.entry(image) {

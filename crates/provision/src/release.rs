@@ -171,7 +171,6 @@ impl Journey for Release {
         self.bring_what_is_missing().await;
         preparing.join_all().await;
     }
-
 }
 
 impl Release {

@@ -17,7 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::settings::{FeedSource, Images, InfraEnvs, InvalidSettings, ListenPort, Listeners, ServeSettings, TlsFiles};
+use crate::settings::{
+    FeedSource, Images, InfraEnvs, InvalidSettings, ListenPort, Listeners, ServeSettings, TlsFiles,
+};
 
 /// assisted-service may have to ask a database and an object store, but a host waits meanwhile.
 const ASSISTED_SERVICE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 mod boots;
 mod crashes;
 mod https;
+mod lists;
 mod os_images;
 mod release_commands;
 mod releases;

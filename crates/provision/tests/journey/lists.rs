@@ -52,7 +52,10 @@ async fn what_is_added_is_brought_in_and_the_rest_is_not_asked_for_again() {
     assert_eq!(build(&run, "4.18", Arch::X86_64), OS_BUILD);
     let requests = site.registry.requests();
     assert!(requests.iter().any(|request| request.path.ends_with("/manifests/4.17.1-s390x")));
-    assert!(!requests.iter().any(|request| request.path.ends_with("/manifests/4.18.52-x86_64")), "{requests:?}");
+    assert!(
+        !requests.iter().any(|request| request.path.ends_with("/manifests/4.18.52-x86_64")),
+        "{requests:?}"
+    );
 }
 
 #[tokio::test]
@@ -123,7 +126,9 @@ async fn what_is_removed_answers_to_its_build_alone_and_at_once() {
     run.until("the names are gone", |run| run.catalog.report().is_empty()).await;
     for (arch, os_build) in [(Arch::X86_64, OS_BUILD), (Arch::Arm64, NEWER)] {
         assert!(is_unknown(&run, "4.18", arch) && is_unknown(&run, "4.18.52", arch));
-        let Lookup::Ready(found) = run.catalog.find(os_build, arch, ImageKind::Full) else { panic!("{arch}") };
+        let Lookup::Ready(found) = run.catalog.find(os_build, arch, ImageKind::Full) else {
+            panic!("{arch}")
+        };
         assert_eq!(found.openshift_version.unwrap().to_string(), "4.18");
     }
     assert!(run.catalog.is_settled());
@@ -273,7 +278,10 @@ async fn an_entry_of_os_images_may_name_a_release() {
     })
     .await;
     let requests = site.registry.requests();
-    assert!(!requests.iter().any(|request| request.path.ends_with("/manifests/4.18.99-x86_64")), "it is covered");
+    assert!(
+        !requests.iter().any(|request| request.path.ends_with("/manifests/4.18.99-x86_64")),
+        "it is covered"
+    );
     assert!(run.names.borrow().releases.contains(&pullspec));
     run.stop().await;
 

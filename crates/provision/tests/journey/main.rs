@@ -1,6 +1,6 @@
 //! From registries and web servers to images in the data directory, and what happens when something is wrong.
 
-mod os_images;
 mod lists;
+mod os_images;
 mod releases;
 mod site;

@@ -214,7 +214,7 @@ async fn a_restart_goes_on_with_a_half_read_image_if_that_is_safe() {
         let name = run.names.borrow().downloads.first().unwrap().clone();
         run.stop().await;
         // It is synced, or removed, by a thread that was writing it.
-        site.until(|site| site.unfinished().len() == if safe { 2 } else { 0 }).await;
+        site.until(|site| site.unfinished().len() == if safe { 2 } else { 0 } && site.is_at_rest()).await;
         assert!(site.unfinished().iter().all(|file| file.starts_with(&name)), "{:?}", site.unfinished());
 
         let run = site.provision_os_images(&[entry("4.18", &url)], &[]);

@@ -95,6 +95,16 @@ impl Site {
         files(&self.data.path().join(".coreos-image-service/v1/staging"))
     }
 
+    /// Whether nobody is at any of the files on their way.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let staging = self.data.path().join(".coreos-image-service/v1/staging");
+        let is_free = |name| match std::fs::File::open(staging.join(name)) {
+            Ok(file) => file.try_lock().is_ok(),
+            Err(_) => true,
+        };
+        self.unfinished().iter().all(is_free)
+    }
+
     /// Waits until no file is on its way. A thread that writes hears of the end when it next asks for bytes.
     pub(crate) async fn until_nothing_is_unfinished(&self) {
         self.until(|site| site.unfinished().is_empty()).await;
