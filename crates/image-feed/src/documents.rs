@@ -22,7 +22,7 @@ pub const PULL_SECRET: &str = ".dockerconfigjson";
 pub const CONFIGURATION: [&str; 5] = [RELEASE_IMAGES, OS_IMAGES, REGISTRIES_CONF, MIRRORS, TRUSTED_CA];
 
 /// What a feed says. `None` is what it does not say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Documents {
     pub(crate) release_images: Option<String>,
     pub(crate) os_images: Option<String>,
@@ -36,6 +36,13 @@ pub(crate) struct Access {
     pub(crate) mirrors: Option<String>,
     pub(crate) trusted_ca: Option<String>,
     pub(crate) pull_secret: Option<SecretText>,
+}
+
+impl fmt::Debug for Documents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // URLs may hold secrets.
+        f.debug_struct("Documents").finish_non_exhaustive()
+    }
 }
 
 impl Documents {

@@ -162,16 +162,19 @@ mod tests {
 
     #[test]
     fn both_count_and_of_the_same_release_the_feeds_entry() {
-        let environment = environment(&[release("4.18", "r/a:1"), release("4.17", "r/b:1")], &["http://e/1"]);
-        let feed =
-            feed(&[release("4.18.1", "r/a:1"), release("4.16", "r/c:1")], &["http://f/1", "http://e/1"]);
+        let environment =
+            environment(&[release("4.18", "r.io/a:1"), release("4.17", "r.io/b:1")], &["http://e/1"]);
+        let feed = feed(
+            &[release("4.18.1", "r.io/a:1"), release("4.16", "r.io/c:1")],
+            &["http://f/1", "http://e/1"],
+        );
         let list = list(&environment, &feed, true).unwrap();
         let releases: Vec<_> = list
             .releases
             .iter()
             .map(|release| format!("{} {}", release.pullspec, release.openshift_version))
             .collect();
-        assert_eq!(releases, ["r/b:1 4.17", "r/a:1 4.18.1", "r/c:1 4.16"]);
+        assert_eq!(releases, ["r.io/b:1 4.17", "r.io/a:1 4.18.1", "r.io/c:1 4.16"]);
         let urls: Vec<_> = list.os_images.iter().map(|image| image.source.to_string()).collect();
         assert_eq!(urls, ["http://e/1", "http://f/1"]);
         assert_eq!((list.of_environment, list.of_feed(), list.without_pull_secret), (2, 3, 0));
@@ -179,8 +182,9 @@ mod tests {
 
     #[test]
     fn without_a_pull_secret_nothing_is_asked_of_registries() {
-        let environment = environment(&[release("4.18", "r/a:1")], &["http://e/1", "release-image://r/x:1"]);
-        let feed = feed(&[release("4.16", "r/c:1")], &["release-image://r/y:1", "http://f/1"]);
+        let environment =
+            environment(&[release("4.18", "r.io/a:1")], &["http://e/1", "release-image://r.io/x:1"]);
+        let feed = feed(&[release("4.16", "r.io/c:1")], &["release-image://r.io/y:1", "http://f/1"]);
         let list = list(&environment, &feed, false).unwrap();
         assert!(list.releases.is_empty());
         let urls: Vec<_> = list.os_images.iter().map(|image| image.source.to_string()).collect();
@@ -208,21 +212,21 @@ mod tests {
     #[test]
     fn the_feeds_pull_secret_goes_before_the_files_and_that_before_the_environments() {
         let secret =
-            |user: &str| format!(r#"{{"auths":{{"r":{{"username":"{user}","password":"secret"}}}}}}"#);
+            |user: &str| format!(r#"{{"auths":{{"r.io":{{"username":"{user}","password":"secret"}}}}}}"#);
         let environment = environment(&[], &[]);
         let access = |text: Option<&str>| Access {
             pull_secret: text.map(|text| SecretText::new(text.to_owned())),
             ..Access::default()
         };
         let has_entry =
-            |config: Config| config.credentials.lookup(&"r/a:1".parse().unwrap()).unwrap().is_some();
+            |config: Config| config.credentials.lookup(&"r.io/a:1".parse().unwrap()).unwrap().is_some();
         assert!(!has_entry(registry(&environment, None, &access(None)).unwrap()));
         assert!(has_entry(registry(&environment, Some(&secret("a")), &access(None)).unwrap()));
         let none = r#"{"auths":{}}"#;
         assert!(!has_entry(registry(&environment, Some(&secret("a")), &access(Some(none))).unwrap()));
         assert!(has_entry(registry(&environment, Some(none), &access(Some(&secret("a")))).unwrap()));
         let problems = registry(&environment, None, &access(Some("secret"))).unwrap_err();
-        assert_eq!(problems, [".dockerconfigjson: the pull secret is not JSON"]);
+        assert!(problems[0].starts_with(".dockerconfigjson: the pull secret is not JSON"), "{problems:?}");
     }
 
     #[test]

@@ -33,12 +33,12 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// The environment asks for `r/environment:1` and has no pull secret, unless in a file.
+    /// The environment asks for `r.io/environment:1` and has no pull secret, unless in a file.
     pub(crate) fn start(source: Source, pull_secret_file: Option<PathBuf>) -> Self {
         install_crypto_provider();
         let environment = Environment {
             os_images: Vec::new(),
-            releases: release_images::parse(&releases(&["r/environment:1"])).unwrap(),
+            releases: release_images::parse(&releases(&["r.io/environment:1"])).unwrap(),
             registry: Config::default(),
             has_pull_secret: pull_secret_file.is_some(),
         };
