@@ -6,6 +6,7 @@ mod images;
 mod infra_envs;
 mod listeners;
 mod merged;
+mod mirrors;
 pub(crate) mod registry;
 mod serve;
 pub(crate) mod table;

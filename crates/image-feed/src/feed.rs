@@ -262,7 +262,8 @@ impl Feed {
     /// Says once which releases the pull secret will not help with.
     fn warn_of_anonymous(&mut self, releases: &[ReleaseImage]) {
         for ReleaseImage { pullspec, .. } in releases {
-            if matches!(self.config.credentials.lookup(pullspec), Ok(None))
+            if pullspec.path().is_none()
+                && matches!(self.config.credentials.lookup(pullspec), Ok(None))
                 && self.asked_anonymously.insert(pullspec.to_string())
             {
                 tracing::warn!("the pull secret has no entry for {pullspec}, which is asked anonymously");

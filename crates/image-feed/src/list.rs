@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use oci_registry::{Config, Mirrors, PullSecret};
+use oci_registry::{Config, Mirrors, PullSecret, RegistriesConf};
 use provision::os_images::{self, OsImage, Source};
+use release_payload::mirror_sets;
 use release_payload::release_images::{self, ReleaseImage};
 
 use crate::documents::{Access, Documents, MIRRORS, OS_IMAGES, PULL_SECRET, REGISTRIES_CONF, RELEASE_IMAGES};
@@ -115,11 +116,23 @@ pub(crate) fn registry(
     if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
-/// The environment's mirrors and those of the feed.
+/// The environment's mirrors and, behind them where both are about the same, those of the feed.
 fn mirrors(environment: &Mirrors, feed: &Access) -> Result<Mirrors, Vec<String>> {
-    // TODO(merge): wire oci_registry::RegistriesConf and release_payload::mirror_sets.
-    let _ = (feed, REGISTRIES_CONF, MIRRORS);
-    Ok(environment.clone())
+    let mut problems = Vec::new();
+    let conf = feed.registries_conf.as_deref().map(|text| RegistriesConf::parse(REGISTRIES_CONF, text));
+    let conf = conf.unwrap_or_else(|| Ok(RegistriesConf::default())).unwrap_or_else(|invalid| {
+        problems.extend(invalid.problems);
+        RegistriesConf::default()
+    });
+    let sets = feed.mirrors.as_deref().map(mirror_sets::parse).unwrap_or_else(|| Ok(Vec::new()));
+    let sets = sets.unwrap_or_else(|invalid| {
+        problems.extend(invalid.problems.into_iter().map(|problem| format!("{MIRRORS}: {problem}")));
+        Vec::new()
+    });
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Mirrors::new(environment.rules().iter().cloned().chain(conf.into_rules()).chain(sets)))
 }
 
 #[cfg(test)]
@@ -237,5 +250,37 @@ mod tests {
         let bundle = |pem| registry(&environment, None, &access(pem)).unwrap().trusted_ca_pem.unwrap();
         assert_eq!(bundle("two"), b"one\ntwo");
         assert_eq!(bundle(" \n"), b"one");
+    }
+
+    #[test]
+    fn mirrors_of_the_feed_come_behind_the_environments() {
+        let conf = |mirror: &str| {
+            format!("[[registry]]\nlocation = 'a.io'\n[[registry.mirror]]\nlocation = '{mirror}'\n")
+        };
+        let sets = "kind: ImageTagMirrorSet\napiVersion: config.openshift.io/v1\nmetadata: {name: x}\n\
+                    spec: {imageTagMirrors: [{source: a.io, mirrors: [sets.lab]}]}\n";
+        let mut environment = environment(&[], &[]);
+        environment.registry.mirrors =
+            Mirrors::new(RegistriesConf::parse("file", &conf("environment.lab")).unwrap().into_rules());
+        let feed = Access {
+            registries_conf: Some(conf("feed.lab")),
+            mirrors: Some(sets.to_owned()),
+            ..Access::default()
+        };
+        let config = registry(&environment, None, &feed).unwrap();
+        let sources = config.mirrors.pull_sources(&"a.io/x:1".parse().unwrap()).unwrap();
+        let places: Vec<_> = sources.iter().map(|source| source.reference.to_string()).collect();
+        assert_eq!(places, ["environment.lab/x:1", "feed.lab/x:1", "sets.lab/x:1", "a.io/x:1"]);
+
+        let broken = Access {
+            registries_conf: Some("[[registry]]".to_owned()),
+            mirrors: Some("{".to_owned()),
+            ..Access::default()
+        };
+        let problems = registry(&environment, None, &broken).unwrap_err();
+        assert!(
+            problems[0].starts_with("registries.conf: ") && problems[1].starts_with("mirrors.yaml: "),
+            "{problems:?}"
+        );
     }
 }

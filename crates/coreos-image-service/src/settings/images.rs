@@ -42,11 +42,11 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> Images {
     let os_images = ["OS_IMAGES", "RHCOS_VERSIONS"]
         .into_iter()
         .find_map(|variable| merged.text(variable).map(|json| (variable, json)));
-    let has_pull_secret = merged.text("PULL_SECRET").or(merged.text("PULL_SECRET_FILE")).is_some();
+    let has_pull_secret = has_pull_secret(merged);
     let releases = merged.text("RELEASE_IMAGES");
     let feed = feed(merged, problems);
     let has_feed = matches!(feed, FeedSource::Kubernetes | FeedSource::Directory(_));
-    if os_images.is_none() && releases.filter(|_| has_pull_secret).is_none() && !has_feed {
+    if os_images.is_none() && wanted_releases(merged).is_none() && !has_feed {
         problems.add(
             "nothing to serve: give RELEASE_IMAGES together with PULL_SECRET or PULL_SECRET_FILE \
              ({\"auths\":{}} for registries that ask for none), or OS_IMAGES, or a feed with FEED_DIR or FEED=kubernetes"
@@ -93,6 +93,15 @@ impl FromStr for FeedSource {
             _ => Err("expected auto, kubernetes or none"),
         }
     }
+}
+
+/// The list of releases, if it is meant for us.
+pub(super) fn wanted_releases(merged: &Merged) -> Option<&str> {
+    merged.text("RELEASE_IMAGES").filter(|_| has_pull_secret(merged))
+}
+
+fn has_pull_secret(merged: &Merged) -> bool {
+    merged.text("PULL_SECRET").or(merged.text("PULL_SECRET_FILE")).is_some()
 }
 
 fn from_web_servers(variable: &str, json: &str, problems: &mut Problems) -> Vec<OsImage> {

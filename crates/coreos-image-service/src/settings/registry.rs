@@ -4,12 +4,12 @@ use oci_registry::{Config, PullSecret};
 
 use release_payload::release_images::{self, ReleaseImage};
 
-use super::{InvalidSettings, Merged, Problems, images};
+use super::{InvalidSettings, Merged, Problems, images, mirrors};
 
 /// The configuration of a registry client.
 pub(crate) fn validate(merged: &Merged) -> Result<Config, InvalidSettings> {
     let mut problems = merged.problems();
-    let config = read(merged, &mut problems);
+    let config = read(merged, true, &mut problems, &mut Vec::new());
     problems.finish(Some(config))
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct ReleaseSettings {
 impl ReleaseSettings {
     pub(crate) fn validate(merged: &Merged) -> Result<Self, InvalidSettings> {
         let mut problems = merged.problems();
-        let registry = read(merged, &mut problems);
+        let registry = read(merged, true, &mut problems, &mut Vec::new());
         let releases = match merged.text("RELEASE_IMAGES").map(release_images::parse) {
             Some(Ok(releases)) => releases,
             Some(Err(error)) => {
@@ -39,8 +39,14 @@ impl ReleaseSettings {
     }
 }
 
-/// The same as a part of a larger validation. Where no pull secret is given the credentials are empty.
-pub(super) fn read(merged: &Merged, problems: &mut Problems) -> Config {
+/// The same as a part of a larger validation, for something that pulls or may not. Where no pull secret is given the
+/// credentials are empty.
+pub(super) fn read(
+    merged: &Merged,
+    pulls: bool,
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) -> Config {
     let insecure = merged
         .text("INSECURE_REGISTRIES")
         .unwrap_or_default()
@@ -53,6 +59,7 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> Config {
         .collect();
     Config {
         credentials: pull_secret(merged, problems).unwrap_or_default(),
+        mirrors: mirrors::read(merged, pulls, problems, warnings),
         trusted_ca_pem: merged.file("REGISTRY_TRUSTED_CA_FILE", problems).map(String::into_bytes),
         insecure,
         user_agent: concat!("coreos-image-service/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -37,6 +37,16 @@ pub(crate) const REGISTRY: &[Setting] = &[
     },
     Setting::new("PULL_SECRET_FILE", "", "a file that holds the pull secret; read again when it changes"),
     Setting::new(
+        "REGISTRIES_CONF",
+        "`/etc/containers/registries.conf`, if any",
+        "containers-registries.conf(5), version 2: mirrors, and insecure and blocked registries; also reads `<file>.d/*.conf`",
+    ),
+    Setting::new(
+        "DIGEST_MIRRORS_FILE",
+        "",
+        "YAML file with any number of ImageDigestMirrorSet, ImageTagMirrorSet and ImageContentSourcePolicy objects",
+    ),
+    Setting::new(
         "REGISTRY_TRUSTED_CA_FILE",
         "",
         "PEM file with CAs trusted for registries beside the system's",

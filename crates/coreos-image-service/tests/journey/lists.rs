@@ -83,7 +83,10 @@ fn are_ready(images: &[Value], count: usize) -> bool {
 }
 
 fn until_status(service: &Service, path: &str, status: u16) {
-    wait(|| service.status(path) == status, || format!("{path} is {}:\n{}", service.status(path), service.log()));
+    wait(
+        || service.status(path) == status,
+        || format!("{path} is {}:\n{}", service.status(path), service.log()),
+    );
 }
 
 fn push_release(registry: &DockerRegistry) -> String {
@@ -146,9 +149,10 @@ fn a_release_that_is_added_is_served_without_a_restart_and_one_that_is_removed_b
 
     site.desire_release(&pullspec);
     until_status(&service, FULL_ISO, 200);
-    let blobs = registry.requests().into_iter().filter(|request| {
-        request.user_agent.starts_with("coreos-image-service/") && request.bytes > 4 << 20
-    });
+    let blobs = registry
+        .requests()
+        .into_iter()
+        .filter(|request| request.user_agent.starts_with("coreos-image-service/") && request.bytes > 4 << 20);
     assert_eq!(blobs.count(), 1, "it was fetched once");
 }
 
@@ -237,9 +241,8 @@ fn a_pull_secret_that_is_rotated_is_used_at_once() {
                 .variable("FEED_DIR", "")
         };
         let service = builder.start();
-        service.wait_until_images("it is refused", |images| {
-            images.len() == 1 && images[0]["state"] == "failed"
-        });
+        service
+            .wait_until_images("it is refused", |images| images.len() == 1 && images[0]["state"] == "failed");
         // Without it the next attempt would be minutes later.
         site.write(".dockerconfigjson", &registry.pull_secret());
         service.wait_until_images("it is ready", |images| are_ready(images, 1));

@@ -2,6 +2,7 @@
 
 mod boots;
 mod crashes;
+mod folders;
 mod https;
 mod lists;
 mod os_images;
