@@ -241,8 +241,8 @@ enum Trouble {
 impl Trouble {
     fn of(error: &watcher::Error) -> Self {
         let code = match error {
-            watcher::Error::WatchError(status) => status.code,
-            watcher::Error::InitialListFailed(kube::Error::Api(status))
+            watcher::Error::WatchError(status)
+            | watcher::Error::InitialListFailed(kube::Error::Api(status))
             | watcher::Error::WatchStartFailed(kube::Error::Api(status))
             | watcher::Error::WatchFailed(kube::Error::Api(status)) => status.code,
             _ => return Self::Other,

@@ -49,13 +49,13 @@ pub(crate) fn list(
     has_pull_secret: bool,
 ) -> Result<List, Vec<String>> {
     let mut problems = Vec::new();
-    let releases = feed.release_images.as_deref().map(release_images::parse).unwrap_or(Ok(Vec::new()));
+    let releases = feed.release_images.as_deref().map_or(Ok(Vec::new()), release_images::parse);
     let releases = releases.unwrap_or_else(|error| {
         problems.extend(error.problems.into_iter().map(|problem| format!("{RELEASE_IMAGES}: {problem}")));
         Vec::new()
     });
     let os_images = feed.os_images.as_deref().filter(|json| !is_empty_list(json));
-    let os_images = os_images.map(os_images::parse).unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
+    let os_images = os_images.map_or(Ok(Vec::new()), os_images::parse).unwrap_or_else(|error| {
         problems.extend(error.problems.into_iter().map(|problem| format!("{OS_IMAGES}: {problem}")));
         Vec::new()
     });
@@ -124,7 +124,7 @@ fn mirrors(environment: &Mirrors, feed: &Access) -> Result<Mirrors, Vec<String>>
         problems.extend(invalid.problems);
         RegistriesConf::default()
     });
-    let sets = feed.mirrors.as_deref().map(mirror_sets::parse).unwrap_or_else(|| Ok(Vec::new()));
+    let sets = feed.mirrors.as_deref().map_or_else(|| Ok(Vec::new()), mirror_sets::parse);
     let sets = sets.unwrap_or_else(|invalid| {
         problems.extend(invalid.problems.into_iter().map(|problem| format!("{MIRRORS}: {problem}")));
         Vec::new()

@@ -38,6 +38,16 @@ pub(crate) struct WantedRelease {
     pub(crate) stated: Option<BTreeMap<Arch, OsBuild>>,
 }
 
+/// What remains of a piece of work beside another one.
+pub(crate) enum Remaining<W> {
+    /// All of it: the other has nothing to do with it, or also does what nobody wants.
+    All,
+    /// Some of it; the other does the rest, and nothing else.
+    Part(W),
+    /// The other does the same.
+    Nothing,
+}
+
 /// The work that a list makes, each piece with its place in the list.
 pub(crate) struct Work {
     pub(crate) os_images: Vec<(usize, WantedOsImage)>,
@@ -72,11 +82,11 @@ impl Work {
                 }
             }
         }
-        let mut of_images: Vec<_> = by_key
+        let mut images: Vec<_> = by_key
             .into_iter()
             .filter_map(|(key, (order, images))| Some((order, WantedOsImage::new(key, &images)?)))
             .collect();
-        of_images.sort_by_key(|(order, _)| *order);
+        images.sort_by_key(|(order, _)| *order);
         let mut of_releases: Vec<_> = by_release.into_values().collect();
         of_releases.sort_by_key(|(order, _)| *order);
 
@@ -107,7 +117,7 @@ impl Work {
             }
             of_releases.push((order, WantedRelease { image, covered: of_release, stated: None }));
         }
-        Self { os_images: of_images, releases: of_releases, covered }
+        Self { os_images: images, releases: of_releases, covered }
     }
 }
 
@@ -123,10 +133,10 @@ impl WantedRelease {
         }
     }
 
-    /// What of this is not done by `other`, which does nothing else. `None` if the two have nothing to do with each other.
-    pub(crate) fn without(&self, other: &Self) -> Option<Option<Self>> {
+    /// What of this is not done by `other`.
+    pub(crate) fn without(&self, other: &Self) -> Remaining<Self> {
         if self == other {
-            return Some(None);
+            return Remaining::Nothing;
         }
         let of = |wanted: &Self| {
             let ReleaseImage { openshift_version, version, pullspec, .. } = wanted.image.clone();
@@ -135,23 +145,23 @@ impl WantedRelease {
         let (Architectures::Listed(wanted), Architectures::Listed(done)) =
             (&self.image.architectures, &other.image.architectures)
         else {
-            return None;
+            return Remaining::All;
         };
         let build = |wanted: &Self, arch| wanted.stated.as_ref().and_then(|stated| stated.get(arch)).cloned();
         let is_part =
             done.iter().all(|arch| wanted.contains(arch) && build(self, arch) == build(other, arch));
         if of(self) != of(other) || !is_part {
-            return None;
+            return Remaining::All;
         }
         let rest: Vec<_> = wanted.iter().copied().filter(|arch| !done.contains(arch)).collect();
         if rest.is_empty() {
-            return Some(None);
+            return Remaining::Nothing;
         }
         let mut missing = self.clone();
         if let Some(stated) = &mut missing.stated {
             stated.retain(|arch, _| rest.contains(arch));
         }
         missing.image.architectures = Architectures::Listed(rest);
-        Some(Some(missing))
+        Remaining::Part(missing)
     }
 }

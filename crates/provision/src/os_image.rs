@@ -8,6 +8,7 @@ use image_store::{DesiredImage, EntryId, Expected, ImageKey, ImageState, Lease};
 use sha2::Digest as _;
 
 use crate::attempt::Error;
+use crate::desired::Remaining;
 use crate::origin::OriginUrl;
 use crate::os_images::{OsImage, Source};
 use crate::progress::Progress;
@@ -44,15 +45,15 @@ impl WantedOsImage {
         self.key == *key
     }
 
-    /// What of this is not done by `other`, which does nothing else. `None` if the two have nothing to do with each other.
-    pub(crate) fn without(&self, other: &Self) -> Option<Option<Self>> {
+    /// What of this is not done by `other`.
+    pub(crate) fn without(&self, other: &Self) -> Remaining<Self> {
         let is_part = other.versions.iter().all(|version| self.versions.contains(version));
         if (&self.key, &self.url, self.expected) != (&other.key, &other.url, other.expected) || !is_part {
-            return None;
+            return Remaining::All;
         }
         let mut rest = self.clone();
         rest.versions.retain(|version| !other.versions.contains(version));
-        Some((!rest.versions.is_empty()).then_some(rest))
+        if rest.versions.is_empty() { Remaining::Nothing } else { Remaining::Part(rest) }
     }
 
     /// What an interrupted download of this image from this place is known by. The place may hold secrets, so that it

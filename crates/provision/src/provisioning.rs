@@ -8,7 +8,7 @@ use image_store::EntryId;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::desired::{Desired, WantedRelease, Work};
+use crate::desired::{Desired, Remaining, WantedRelease, Work};
 use crate::os_image::{DesiredOsImage, WantedOsImage};
 use crate::os_images::{OsImage, Source};
 use crate::provisioner::Provisioner;
@@ -265,7 +265,7 @@ impl Provisioning {
 fn replace<W: Clone, J>(
     pieces: &mut Vec<Piece<W, J>>,
     wanted: Vec<(usize, W)>,
-    without: impl Fn(&W, &W) -> Option<Option<W>>,
+    without: impl Fn(&W, &W) -> Remaining<W>,
     announce: impl Fn(usize, W, &Roster) -> J,
 ) -> Vec<Piece<W, J>> {
     let mut superseded = std::mem::take(pieces);
@@ -273,12 +273,16 @@ fn replace<W: Clone, J>(
         let mut rest = Some(wanted);
         let mut others = Vec::new();
         for piece in superseded {
-            match rest.as_ref().and_then(|rest| without(rest, &piece.wanted)) {
-                Some(remains) => {
-                    rest = remains;
+            match rest.as_ref().map_or(Remaining::All, |rest| without(rest, &piece.wanted)) {
+                Remaining::All => others.push(piece),
+                Remaining::Part(remaining) => {
+                    rest = Some(remaining);
                     pieces.push(piece);
                 }
-                None => others.push(piece),
+                Remaining::Nothing => {
+                    rest = None;
+                    pieces.push(piece);
+                }
             }
         }
         superseded = others;

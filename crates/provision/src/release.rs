@@ -96,7 +96,9 @@ impl Release {
         let is_covered = |arch: &Arch| self.wanted.covered.contains(arch);
         let (covered, wanted): (Vec<_>, _) = arches.iter().copied().partition(is_covered);
         if !self.said {
-            covered.into_iter().for_each(|arch| say_that_it_is_covered(&self.image, arch));
+            for arch in covered {
+                say_that_it_is_covered(&self.image, arch);
+            }
         }
         self.said = true;
         wanted

@@ -226,7 +226,7 @@ async fn of_os_images_with_one_name_the_first_counts_wherever_it_was_added() {
         .map(|arch| site.origin.publish(&format!("/{arch}.iso"), File::new(content(arch))));
     let first = os_image("4.18", NEWER, Arch::X86_64, &one);
     let second = os_image("4.18", OS_BUILD, Arch::X86_64, &other);
-    let run = site.provision_os_images(&[second.clone()], &[]);
+    let run = site.provision_os_images(std::slice::from_ref(&second), &[]);
     run.until("the second is ready", |run| run.is_ready("4.18", Arch::X86_64)).await;
     run.desire(&[first.clone(), second.clone()], &[]);
     run.until("the first has the name", |run| build(run, "4.18", Arch::X86_64) == NEWER).await;
