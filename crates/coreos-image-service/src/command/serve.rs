@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::settings::{
-    FeedSource, Images, InfraEnvs, InvalidSettings, ListenPort, Listeners, ServeSettings, TlsFiles,
+    FeedSource, ImageSettings, InfraEnvs, InvalidSettings, ListenPort, Listeners, ServeSettings, TlsFiles,
 };
 
 /// assisted-service may have to ask a database and an object store, but a host waits meanwhile.
@@ -101,7 +101,7 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
 
 /// What is asked for, now and later.
 async fn feed(
-    images: Images,
+    images: ImageSettings,
     registry: oci_registry::Config,
     catalog: Arc<Catalog>,
 ) -> anyhow::Result<(Feed, watch::Receiver<Desired>)> {
@@ -121,7 +121,7 @@ async fn feed(
             }
         },
     };
-    let Images { os_images, releases, has_pull_secret, pull_secret_file, .. } = images;
+    let ImageSettings { os_images, releases, has_pull_secret, pull_secret_file, .. } = images;
     let environment = Environment { os_images, releases, registry, has_pull_secret };
     let feed = Feed::new(environment, pull_secret_file, source, catalog);
     Ok(feed.map_err(|error| InvalidSettings::in_use("REGISTRY_TRUSTED_CA_FILE", &error))?)

@@ -12,7 +12,7 @@ use super::{Merged, Problems};
 
 /// What to serve.
 #[derive(Debug, Default)]
-pub(crate) struct Images {
+pub(crate) struct ImageSettings {
     pub(crate) os_images: Vec<OsImage>,
     pub(crate) releases: Vec<ReleaseImage>,
     /// Whether there is a pull secret, be it an empty one.
@@ -38,7 +38,7 @@ pub(crate) enum FeedSource {
 
 /// Reads both lists. Stock configurations carry `RELEASE_IMAGES` for another program, so they count only together with a
 /// pull secret, which a feed may bring.
-pub(super) fn read(merged: &Merged, problems: &mut Problems) -> Images {
+pub(super) fn read(merged: &Merged, problems: &mut Problems) -> ImageSettings {
     let os_images = ["OS_IMAGES", "RHCOS_VERSIONS"]
         .into_iter()
         .find_map(|variable| merged.text(variable).map(|json| (variable, json)));
@@ -62,7 +62,7 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> Images {
         Some(Err(_)) | None => Vec::new(),
         Some(Ok(releases)) => releases,
     };
-    Images {
+    ImageSettings {
         os_images: os_images.map(|(name, json)| from_web_servers(name, json, problems)).unwrap_or_default(),
         releases,
         has_pull_secret,

@@ -9,7 +9,7 @@ use image_server::{AllowedOrigins, BaseUrl, Policy};
 use provision::origin;
 use tracing::level_filters::LevelFilter;
 
-use super::images::{self, Images};
+use super::images::{self, ImageSettings};
 use super::infra_envs::{self, InfraEnvs};
 use super::listeners::{self, Listeners};
 use super::{InvalidSettings, Merged, Problems, registry};
@@ -22,7 +22,7 @@ pub(crate) struct ServeSettings {
     pub(crate) listeners: Listeners,
     pub(crate) policy: Policy,
     pub(crate) infra_envs: InfraEnvs,
-    pub(crate) images: Images,
+    pub(crate) images: ImageSettings,
     pub(crate) registry: oci_registry::Config,
     pub(crate) origin: origin::Config,
     pub(crate) data_dir: PathBuf,
