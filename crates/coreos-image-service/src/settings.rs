@@ -15,7 +15,7 @@ pub(crate) mod table;
 
 use coreos_names::WithCauses;
 
-pub(crate) use images::Images;
+pub(crate) use images::{FeedSource, ImageSettings};
 pub(crate) use infra_envs::InfraEnvs;
 pub(crate) use listeners::{ListenPort, Listeners, TlsFiles};
 pub(crate) use merged::Merged;

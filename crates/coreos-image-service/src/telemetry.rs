@@ -17,6 +17,7 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn init(level: LevelFilter) {
     let ours = [
         "coreos_image_service",
+        "image_feed",
         "image_server",
         "image_store",
         "oci_registry",
@@ -27,6 +28,8 @@ pub(crate) fn init(level: LevelFilter) {
         tracing_subscriber::filter::Targets::new().with_default(level.min(LevelFilter::WARN)),
         |filter, target| filter.with_target(*target, level),
     );
+    // It tells of every attempt to reach an API server; what becomes of them is told by those who ask, and once.
+    let filter = filter.with_target("kube_client", LevelFilter::OFF);
     let format = tracing_subscriber::fmt::layer().event_format(Json).with_writer(std::io::stderr);
     let subscriber = {
         use tracing_subscriber::layer::SubscriberExt;

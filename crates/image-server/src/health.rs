@@ -29,13 +29,18 @@ pub(crate) async fn health(State(server): State<Arc<ImageServer>>) -> Response {
     let is_healthy = server.catalog.is_settled() || server.started.elapsed() >= PATIENCE;
     let status = if is_healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let images = server.catalog.report().into_iter().map(Image::from).collect();
-    let body = serde_json::to_string(&Health { images }).expect("text keys and plain values become JSON");
+    let list_problem = server.catalog.list().problem.map(|problem| without_places(&problem));
+    let body = serde_json::to_string(&Health { images, list_problem })
+        .expect("text keys and plain values become JSON");
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 #[derive(Serialize)]
 struct Health {
     images: Vec<Image>,
+    /// Why the newest list of images is not in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list_problem: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -130,3 +130,15 @@ const RELEASE_LOOKUP_FAILURES: Family = Family {
     labels: &[],
     help: "Attempts to find out what a release image holds that failed; each is tried again.",
 };
+
+const LIST_RELOADS: Family = Family {
+    name: "coreos_image_service_list_reloads_total",
+    labels: &["result"],
+    help: "Changes of the list of images while the service runs, by what became of them.",
+};
+
+const LIST_ENTRIES: Family = Family {
+    name: "coreos_image_service_list_entries",
+    labels: &["source"],
+    help: "Entries of the list of images in use, by where they come from.",
+};

@@ -3,6 +3,9 @@
 //! The inbound wing adds entries and moves their states; the outbound wing only looks. An entry stands for one image
 //! that somebody wants: several may lead to the same image, and one whose architectures are not known yet stands for all.
 //! Beside the entries there are retired images, which nobody wants any more and which are found by their build alone.
+//! What becomes of an entry that is taken away is `catalog::succession`'s.
+
+mod succession;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -136,6 +139,17 @@ pub enum Lookup {
     Unknown,
 }
 
+/// Where the entries of the list of desired images come from, and what is wrong with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListReport {
+    /// How many are from the environment.
+    pub of_environment: usize,
+    /// How many are from a feed that may change.
+    pub of_feed: usize,
+    /// Why the newest list is not the one in use; holds no secret.
+    pub problem: Option<String>,
+}
+
 /// The entries of this process, in memory.
 #[derive(Debug, Default)]
 pub struct Catalog {
@@ -151,12 +165,17 @@ struct State {
     /// Every image that was here and is still alive.
     known: Vec<WeakLease>,
     settled: bool,
+    list: ListReport,
 }
 
 #[derive(Debug)]
 struct Entry {
     report: ImageReport,
     attempted: bool,
+    /// Its rank among those of `OS_IMAGES`, the lowest first.
+    order: u64,
+    /// Whether it was taken away, and is here only until its successor is ready.
+    is_leaving: bool,
     /// Whether somebody asked for it when it was not ready. Set while many read.
     requested: AtomicBool,
 }
@@ -167,9 +186,19 @@ impl Catalog {
         self.write().add(desired)
     }
 
-    /// Removes an entry. Downloads of its image go on.
+    /// Takes an entry away, for good. Downloads of its image go on.
+    ///
+    /// If its image is ready, the names of the entry mean it until the entry that is to have them is ready, too. From then
+    /// on it is retired.
     pub fn remove(&self, id: EntryId) {
-        self.write().entries.remove(&id);
+        self.write().leave(id);
+    }
+
+    /// Says where an entry of `OS_IMAGES` stands among the others. Without this those count first that were added first.
+    pub fn set_order(&self, id: EntryId, order: u64) {
+        if let Some(entry) = self.write().entries.get_mut(&id) {
+            entry.order = order;
+        }
     }
 
     /// Replaces an entry whose architectures were unknown by one for each of them, at one instant.
@@ -181,6 +210,7 @@ impl Catalog {
         for entry in ids.iter().filter_map(|id| state.entries.get(id)).filter(|_| is_requested) {
             entry.requested.store(true, Ordering::Relaxed);
         }
+        state.let_go();
         ids
     }
 
@@ -206,11 +236,16 @@ impl Catalog {
         if let Some(lease) = &ready {
             entry.report.os_build = Some(lease.key().os_build.clone());
         }
-        entry.report.state = new;
+        let before = std::mem::replace(&mut entry.report.state, new);
+        if let ImageState::Ready(lease) = before {
+            let openshift_version = Some(entry.report.desired.openshift_version.clone());
+            state.retire(Found { lease, openshift_version });
+        }
         if let Some(lease) = &ready {
             state.know(lease);
         }
         state.settled |= ready.is_some() || state.entries.values().all(|entry| entry.attempted);
+        state.let_go();
     }
 
     /// Says that there is nothing to wait for: nothing is desired.
@@ -234,6 +269,21 @@ impl Catalog {
         for found in &retired {
             state.know(&found.lease);
         }
+        state.retired = retired;
+    }
+
+    /// The same after the data directory was looked through. `wanted` is what [`Catalog::wanted`] said when that began:
+    /// what was retired since then was not judged, and stays.
+    pub fn replace_retired(&self, mut retired: Vec<Found>, wanted: &BTreeMap<ImageKey, OpenshiftVersion>) {
+        let mut state = self.write();
+        for found in &retired {
+            state.know(&found.lease);
+        }
+        retired.extend(
+            std::mem::take(&mut state.retired)
+                .into_iter()
+                .filter(|found| wanted.contains_key(found.lease.key())),
+        );
         state.retired = retired;
     }
 
@@ -276,6 +326,22 @@ impl Catalog {
     /// What was done for the entries since the service started.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// Says where the entries of the list in use come from.
+    pub fn set_list_entries(&self, of_environment: usize, of_feed: usize) {
+        let mut state = self.write();
+        (state.list.of_environment, state.list.of_feed) = (of_environment, of_feed);
+    }
+
+    /// Says why the newest list is not in use, or that it is.
+    pub fn set_list_problem(&self, problem: Option<String>) {
+        self.write().list.problem = problem;
+    }
+
+    /// What is known of the list of desired images.
+    pub fn list(&self) -> ListReport {
+        self.read().list.clone()
     }
 
     /// Whether at least one image was ready, or every first attempt had ended, at some time. It never becomes false again.
@@ -325,7 +391,8 @@ impl State {
         let id = EntryId(self.next_id);
         self.next_id += 1;
         let report = ImageReport { desired, os_build: None, state: ImageState::Waiting };
-        self.entries.insert(id, Entry { report, attempted: false, requested: AtomicBool::new(false) });
+        let (attempted, is_leaving, requested) = (false, false, AtomicBool::new(false));
+        self.entries.insert(id, Entry { report, attempted, order: id.0, is_leaving, requested });
         id
     }
 
@@ -354,17 +421,17 @@ impl State {
 
     fn meaning(&self, version: &str, arch: Arch, kind: ImageKind) -> Option<Meaning<'_>> {
         let candidates = || {
-            let reports = self.entries.iter().map(|(id, entry)| (*id, &entry.report));
-            reports
-                .filter(|(_, report)| report.desired.kind == kind)
-                .filter(|(_, report)| report.desired.arch.is_none_or(|known| known == arch))
+            let entries = self.entries.values().map(|entry| (entry, &entry.report.desired));
+            let of_kind = entries.filter(|(_, desired)| desired.kind == kind);
+            let of_arch = of_kind.filter(|(_, desired)| desired.arch.is_none_or(|known| known == arch));
+            of_arch.map(|(entry, _)| entry)
         };
         let of_build = |ready: bool| {
             let is_it = |report: &ImageReport| {
                 report.lease().is_some() == ready
                     && report.os_build.as_ref().is_some_and(|build| build.as_str() == version)
             };
-            best(candidates().filter(|(_, report)| is_it(report))).map(Meaning::Desired)
+            best(candidates().filter(|entry| is_it(&entry.report))).map(Meaning::Desired)
         };
         let retired = || {
             let is_it =
@@ -373,11 +440,7 @@ impl State {
         };
         let of_version = || {
             let named = version.parse::<OpenshiftVersion>().ok()?;
-            let has_name = |report: &ImageReport| {
-                report.desired.openshift_version == named
-                    || report.desired.release_version.as_ref() == Some(&named)
-            };
-            best(candidates().filter(|(_, report)| has_name(report))).map(Meaning::Desired)
+            best(candidates().filter(|entry| entry.has_name(&named))).map(Meaning::Desired)
         };
         of_build(true).or_else(retired).or_else(|| of_build(false)).or_else(of_version)
     }
@@ -387,13 +450,24 @@ impl State {
             self.note_request(report);
             return Lookup::NotReady(report.clone());
         };
-        let sharing = self.entries.values().map(|entry| &entry.report).filter(|other| {
-            other.os_build.as_ref() == Some(&lease.key().os_build)
-                && other.desired.arch == Some(lease.key().arch)
-                && other.desired.kind == lease.key().kind
-        });
-        let openshift_version = sharing.map(|other| &other.desired.openshift_version).max().cloned();
-        Lookup::Ready(Found { lease: lease.clone(), openshift_version })
+        Lookup::Ready(Found { lease: lease.clone(), openshift_version: self.highest_version(lease.key()) })
+    }
+}
+
+impl Entry {
+    fn has_name(&self, name: &OpenshiftVersion) -> bool {
+        let DesiredImage { openshift_version, release_version, .. } = &self.report.desired;
+        openshift_version == name || release_version.as_ref() == Some(name)
+    }
+
+    /// Which of several goes first where it does not count what is ready: the highest.
+    fn rank(&self) -> (bool, Option<&OpenshiftVersion>, Option<Reverse<u64>>) {
+        let release = self.report.desired.release_version.as_ref();
+        (self.is_from_url(), release, self.is_from_url().then_some(Reverse(self.order)))
+    }
+
+    fn is_from_url(&self) -> bool {
+        self.report.desired.release_version.is_none()
     }
 }
 
@@ -404,11 +478,10 @@ enum Meaning<'a> {
 }
 
 /// The entry that owns a name which all of them have.
-fn best<'a>(reports: impl Iterator<Item = (EntryId, &'a ImageReport)>) -> Option<&'a ImageReport> {
-    let rank = |(id, report): &(EntryId, &'a ImageReport)| {
-        let release = report.desired.release_version.as_ref();
-        let is_ready = report.lease().is_some();
-        (release.is_none(), is_ready, release, release.is_none().then_some(Reverse(*id)))
-    };
-    reports.max_by(|one, other| rank(one).cmp(&rank(other))).map(|(_, report)| report)
+fn best<'a>(entries: impl Iterator<Item = &'a Entry>) -> Option<&'a ImageReport> {
+    // One that was taken away is here only because its heir is not ready.
+    let best = entries.max_by_key(|entry| {
+        (entry.is_leaving, entry.is_from_url(), entry.report.lease().is_some(), entry.rank())
+    });
+    best.map(|entry| &entry.report)
 }

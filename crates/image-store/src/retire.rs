@@ -27,6 +27,8 @@ const STEP_MAX: Duration = Duration::from_hours(2);
 pub struct Wanted {
     /// The images, each with the highest OpenShift version that wants it; see [`crate::Catalog::wanted`].
     pub images: BTreeMap<ImageKey, OpenshiftVersion>,
+    /// Images that were wanted until now, each with the highest OpenShift version that wanted it.
+    pub formerly: BTreeMap<ImageKey, OpenshiftVersion>,
     /// The release images, as the admin wrote them.
     pub releases: BTreeSet<String>,
     /// The names of downloads that may be gone on with.
@@ -58,6 +60,9 @@ impl ImageStore {
                 record.openshift_version = Some(version.clone());
                 record.unwanted = None;
             } else {
+                if record.openshift_version.is_none() {
+                    record.openshift_version = wanted.formerly.get(&record.key).cloned();
+                }
                 record.unwanted = Some(Unwanted::count(record.unwanted, now));
             }
             if record != before {

@@ -13,6 +13,8 @@ pub struct Statistics {
     lookups: AtomicU64,
     failed_lookups: AtomicU64,
     collected_images: AtomicU64,
+    applied_lists: AtomicU64,
+    refused_lists: AtomicU64,
 }
 
 impl Statistics {
@@ -52,6 +54,16 @@ impl Statistics {
         self.collected_images.fetch_add(images, Ordering::Relaxed);
     }
 
+    /// Another list of desired images was taken into use.
+    pub fn count_applied_list(&self) {
+        self.applied_lists.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Another list of desired images could not be used.
+    pub fn count_refused_list(&self) {
+        self.refused_lists.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How often an image began to be fetched.
     pub fn fetches(&self) -> u64 {
         self.fetches.load(Ordering::Relaxed)
@@ -85,5 +97,15 @@ impl Statistics {
     /// How many images were removed because nobody wanted them any more.
     pub fn collected_images(&self) -> u64 {
         self.collected_images.load(Ordering::Relaxed)
+    }
+
+    /// How often another list of desired images was taken into use.
+    pub fn applied_lists(&self) -> u64 {
+        self.applied_lists.load(Ordering::Relaxed)
+    }
+
+    /// How often another list of desired images could not be used.
+    pub fn refused_lists(&self) -> u64 {
+        self.refused_lists.load(Ordering::Relaxed)
     }
 }

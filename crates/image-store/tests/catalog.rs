@@ -326,3 +326,82 @@ fn statistics_add_up() {
     assert_eq!((statistics.fetched_bytes(), statistics.collected_images()), (30, 2));
     assert_eq!(statistics.fetching(), Duration::from_millis(4500));
 }
+
+/// How an entry's image is called, there or not.
+fn meaning(catalog: &Catalog, version: &str) -> Option<String> {
+    match catalog.find(version, Arch::X86_64, ImageKind::Full) {
+        Lookup::Ready(found) => Some(found.lease.key().os_build.to_string()),
+        Lookup::NotReady(_) => Some("not ready".to_owned()),
+        Lookup::Unknown => None,
+    }
+}
+
+#[test]
+fn an_entry_that_is_taken_away_keeps_its_name_until_its_heir_is_ready() {
+    let directory = TempDir::new().unwrap();
+    let catalog = Catalog::default();
+    let release = |version: &str| wanted("4.18", version, Some(Arch::X86_64));
+    for heir in [release("4.18.53"), release("4.18.51"), from_url("4.18"), wanted("4.18", "4.18.53", None)] {
+        let catalog = Catalog::default();
+        let old = catalog.add(release("4.18.52"));
+        catalog.set_state(old, ImageState::Ready(lease(&directory, "418.94.1-0")));
+        let new = catalog.add(heir.clone());
+        catalog.remove(old);
+        assert_eq!(meaning(&catalog, "4.18").as_deref(), Some("418.94.1-0"));
+        catalog.set_state(new, failed());
+        assert_eq!(meaning(&catalog, "4.18").as_deref(), Some("418.94.1-0"));
+        assert_eq!(catalog.retired().len(), 0);
+        let new = match heir.arch {
+            Some(_) => new,
+            None => catalog.replace(new, [release("4.18.53")])[0],
+        };
+        assert_eq!(meaning(&catalog, "4.18").as_deref(), Some("418.94.1-0"));
+        catalog.set_state(new, ImageState::Ready(lease(&directory, "418.94.2-0")));
+        assert_eq!(meaning(&catalog, "4.18").as_deref(), Some("418.94.2-0"));
+        assert_eq!(meaning(&catalog, "418.94.1-0").as_deref(), Some("418.94.1-0"));
+        assert_eq!((catalog.report().len(), catalog.retired().len()), (1, 1));
+    }
+
+    // Whoever has no heir, or one that can never be ready, goes at once.
+    let (old, other) = (catalog.add(release("4.18.52")), catalog.add(wanted("4.17", "4.17.1", None)));
+    catalog.set_state(old, ImageState::Ready(lease(&directory, "418.94.1-0")));
+    let new = catalog.add(release("4.18.53"));
+    catalog.remove(old);
+    catalog.set_state(new, ImageState::Unsupported { reason: "too old".to_owned() });
+    assert_eq!(meaning(&catalog, "4.18").as_deref(), Some("not ready"));
+    catalog.remove(new);
+    assert_eq!(meaning(&catalog, "4.18"), None);
+    assert_eq!(meaning(&catalog, "418.94.1-0").as_deref(), Some("418.94.1-0"));
+    catalog.remove(other);
+    assert_eq!(meaning(&catalog, "4.17"), None);
+}
+
+#[test]
+fn a_build_that_is_superseded_answers_to_its_build_at_once() {
+    let directory = TempDir::new().unwrap();
+    let catalog = Catalog::default();
+    let id = catalog.add(wanted("4.18", "4.18.52", Some(Arch::X86_64)));
+    catalog.set_state(id, ImageState::Ready(lease(&directory, "418.94.1-0")));
+    catalog.set_state(id, ImageState::Ready(lease(&directory, "418.94.2-0")));
+    assert_eq!(meaning(&catalog, "4.18").as_deref(), Some("418.94.2-0"));
+    assert_eq!(meaning(&catalog, "418.94.1-0").as_deref(), Some("418.94.1-0"));
+    // A look that began before does not know of it.
+    let wanted_then = [(lease(&directory, "418.94.1-0").key().clone(), "4.18".parse().unwrap())].into();
+    catalog.replace_retired(Vec::new(), &wanted_then);
+    assert_eq!(catalog.retired().len(), 1);
+    catalog.replace_retired(Vec::new(), &[].into());
+    assert_eq!(catalog.retired().len(), 0);
+}
+
+#[test]
+fn an_order_that_is_given_goes_before_the_order_of_adding() {
+    let directory = TempDir::new().unwrap();
+    let catalog = Catalog::default();
+    let ids = [catalog.add(from_url("4.18")), catalog.add(from_url("4.18"))];
+    for (id, build) in ids.into_iter().zip(["418.94.1-0", "418.94.2-0"]) {
+        catalog.set_state(id, ImageState::Ready(lease(&directory, build)));
+    }
+    assert_eq!(meaning(&catalog, "4.18").as_deref(), Some("418.94.1-0"));
+    catalog.set_order(ids[0], 7);
+    assert_eq!(meaning(&catalog, "4.18").as_deref(), Some("418.94.2-0"));
+}

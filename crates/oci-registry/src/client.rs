@@ -91,6 +91,11 @@ impl Registry {
         })))
     }
 
+    /// Whether both are clones of one client.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The manifest at a digest, else at a tag. A digest is verified; a tag is as good as the connection.
     pub async fn manifest(&self, reference: &Reference) -> Result<Manifest, Error> {
         if let Some(path) = reference.path() {

@@ -62,6 +62,11 @@ impl Mirrors {
         Self { rules }
     }
 
+    /// The rules, the most specific scope first.
+    pub fn rules(&self) -> &[MirrorRule] {
+        &self.rules
+    }
+
     /// Whether there is no rule at all.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
 use image_store::{EntryId, Expected, ImageKey, ImageState, Lease};
+use oci_registry::Registry;
 use release_payload::{LiveIso, Payload};
 
 use crate::blocking::blocking;
@@ -84,6 +85,7 @@ impl Provisioner {
     /// Brings the image of one architecture into the store, unless it is there already.
     pub(crate) async fn attempt(
         &self,
+        registry: &Registry,
         payload: &Payload,
         arch: Arch,
         entry: EntryId,
@@ -96,7 +98,7 @@ impl Provisioner {
         }
         let fetch = Box::pin(async {
             let turn = self.begin_fetch(place).await;
-            self.end_fetch(self.fetch(payload, arch, entry).await, &turn)
+            self.end_fetch(self.fetch(registry, payload, arch, entry).await, &turn)
         });
         let Some(forecast) = payload.boot_image(arch) else { return fetch.await };
         let key = ImageKey { os_build: forecast.os_build.clone(), arch, kind: ImageKind::Full };
@@ -108,8 +110,14 @@ impl Provisioner {
         }
     }
 
-    async fn fetch(&self, payload: &Payload, arch: Arch, entry: EntryId) -> Result<Lease, Error> {
-        let iso = LiveIso::locate(&self.registry, payload, arch).await?;
+    async fn fetch(
+        &self,
+        registry: &Registry,
+        payload: &Payload,
+        arch: Arch,
+        entry: EntryId,
+    ) -> Result<Lease, Error> {
+        let iso = LiveIso::locate(registry, payload, arch).await?;
         let started = Instant::now();
         tracing::info!(
             release.version = %payload.version(), %arch, image = %iso.image(),
@@ -118,7 +126,7 @@ impl Provisioner {
         );
         let staging = self.blocking(image_store::ImageStore::stage).await?;
         let sink = Progress::new(staging, Arc::clone(&self.catalog), Arc::new([entry]));
-        let extracted = iso.extract(&self.registry, sink).await?;
+        let extracted = iso.extract(registry, sink).await?;
         let staging = extracted.sink.into_staging();
         let (size, boot_image) = (staging.written(), extracted.stated);
         let key = ImageKey { os_build: boot_image.os_build, arch, kind: ImageKind::Full };

@@ -2,17 +2,22 @@
 //!
 //! Nothing is judged before every entry of the catalog has a build: one that has none yet may want any image.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use coreos_names::{Sha256, WithCauses};
 use image_store::{Catalog, Error, Found, ImageReport, ImageStore, Wanted};
+use tokio::sync::watch;
 
 use crate::blocking::blocking;
+use crate::provisioning::Names;
 
 /// How often it is looked what is wanted.
 const INTERVAL: Duration = Duration::from_hours(1);
+
+/// However short images are retired for.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long to wait while nobody can say.
 const WAIT: Duration = Duration::from_mins(1);
@@ -22,8 +27,7 @@ const WAIT: Duration = Duration::from_mins(1);
 pub struct Collector {
     store: ImageStore,
     catalog: Arc<Catalog>,
-    /// The images in it are filled in from the catalog each time.
-    wanted: Wanted,
+    names: watch::Receiver<Names>,
     retire_after: Duration,
     /// The keyrings under which a release has to be verified.
     keyrings: BTreeSet<Sha256>,
@@ -32,17 +36,15 @@ pub struct Collector {
 impl Collector {
     /// A collector for images that nobody has wanted for `retire_after`.
     ///
-    /// `releases` are the configured release images, as the admin wrote them, and `downloads` the names of downloads
-    /// that may be gone on with: what is known of others goes too.
+    /// `names` is what the configuration names beside images: what is known of others goes too. It looks anew when that
+    /// changes.
     pub fn new(
         store: ImageStore,
         catalog: Arc<Catalog>,
-        releases: BTreeSet<String>,
-        downloads: BTreeSet<String>,
+        names: watch::Receiver<Names>,
         retire_after: Duration,
     ) -> Self {
-        let wanted = Wanted { images: BTreeMap::new(), releases, downloads };
-        Self { store, catalog, wanted, retire_after, keyrings: BTreeSet::new() }
+        Self { store, catalog, names, retire_after, keyrings: BTreeSet::new() }
     }
 
     /// The same, serving of the images that releases have brought only those that were verified under these keyrings,
@@ -70,26 +72,40 @@ impl Collector {
         }
     }
 
-    /// Collects once it can be said what is wanted, and then every hour. Never ends; dropped, it stops.
-    pub async fn run(self) {
+    /// Collects once it can be said what is wanted, and then every hour, or as often as images are retired for a shorter
+    /// time. Never ends; dropped, it stops.
+    pub async fn run(mut self) {
+        let interval = self.retire_after.clamp(SHORTEST_INTERVAL, INTERVAL);
         loop {
+            self.names.mark_unchanged();
             let wait = match self.collect(SystemTime::now()).await {
-                Ok(true) => INTERVAL,
-                Ok(false) => WAIT,
+                Ok(true) => interval,
+                Ok(false) => WAIT.min(interval),
                 Err(error) => {
                     tracing::warn!(error = %WithCauses(&error), "cannot tidy up the data directory");
-                    INTERVAL
+                    interval
                 }
             };
-            tokio::time::sleep(wait).await;
+            let changed = async {
+                if self.names.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            // Either is a reason to look again.
+            let _ = tokio::time::timeout(wait, changed).await;
         }
     }
 
     /// Retires what nobody wants, and removes what was retired for long enough. Returns whether it can be said what is
     /// wanted; if not, nothing was done.
     pub async fn collect(&self, now: SystemTime) -> Result<bool, Error> {
-        let Some(images) = self.catalog.wanted() else { return Ok(false) };
-        let wanted = Arc::new(Wanted { images, ..self.wanted.clone() });
+        let Names { releases, downloads, is_complete } = self.names.borrow().clone();
+        let Some(images) = self.catalog.wanted().filter(|_| is_complete) else { return Ok(false) };
+        let retired = self.catalog.retired().into_iter();
+        let formerly =
+            retired.filter_map(|found| Some((found.lease.key().clone(), found.openshift_version?)));
+        let formerly = formerly.collect();
+        let wanted = Arc::new(Wanted { images, formerly, releases, downloads });
         let retire_after = self.retire_after;
         let retired = {
             let (wanted, keyrings) = (Arc::clone(&wanted), self.keyrings.clone());
@@ -97,7 +113,7 @@ impl Collector {
                 .await?
         };
         // The catalog's own lease would keep an image that is due.
-        self.catalog.set_retired(retired);
+        self.catalog.replace_retired(retired, &wanted.images);
         for key in self.blocking(move |store| store.collect(&wanted, retire_after)).await? {
             self.catalog.statistics().count_collected_images(1);
             tracing::info!(image.key = %key, "removed an image that nobody wants any more");

@@ -1,6 +1,5 @@
 //! One image of OS_IMAGES, from its announcement until it can be served.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,78 +8,140 @@ use image_store::{DesiredImage, EntryId, Expected, ImageKey, ImageState, Lease};
 use sha2::Digest as _;
 
 use crate::attempt::Error;
+use crate::desired::Remaining;
 use crate::origin::OriginUrl;
-use crate::os_images::OsImage;
+use crate::os_images::{OsImage, Source};
 use crate::progress::Progress;
 use crate::provisioner::Provisioner;
+use crate::provisioning::{Journey, Roster};
 use crate::queue::{Place, Turn};
 use crate::retry::failed;
+
+/// An image that entries of OS_IMAGES want from a web server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WantedOsImage {
+    key: ImageKey,
+    url: OriginUrl,
+    expected: Expected,
+    /// The versions that the entries give it, in their order.
+    versions: Vec<OpenshiftVersion>,
+}
+
+impl WantedOsImage {
+    /// The image that all of these entries want. `None` if there are none.
+    pub(crate) fn new(key: ImageKey, images: &[OsImage]) -> Option<Self> {
+        let (url, expected) = choose(images)?;
+        let mut versions: Vec<OpenshiftVersion> = Vec::new();
+        for image in images {
+            if !versions.contains(&image.openshift_version) {
+                versions.push(image.openshift_version.clone());
+            }
+        }
+        Some(Self { key, url, expected, versions })
+    }
+
+    /// Whether it is the image of this key.
+    pub(crate) fn is_for(&self, key: &ImageKey) -> bool {
+        self.key == *key
+    }
+
+    /// What of this is not done by `other`.
+    pub(crate) fn without(&self, other: &Self) -> Remaining<Self> {
+        let is_part = other.versions.iter().all(|version| self.versions.contains(version));
+        if (&self.key, &self.url, self.expected) != (&other.key, &other.url, other.expected) || !is_part {
+            return Remaining::All;
+        }
+        let mut rest = self.clone();
+        rest.versions.retain(|version| !other.versions.contains(version));
+        if rest.versions.is_empty() { Remaining::Nothing } else { Remaining::Part(rest) }
+    }
+
+    /// What an interrupted download of this image from this place is known by. The place may hold secrets, so that it
+    /// is told from others by its digest.
+    pub(crate) fn download_name(&self) -> String {
+        let ImageKey { os_build, arch, kind } = &self.key;
+        let place = Sha256::new(sha2::Sha256::digest(self.url.as_url().as_str())).to_string();
+        format!("{os_build}-{arch}-{kind}-{}", &place[..16])
+    }
+
+    /// Says where entries contradict each other.
+    pub(crate) fn warn_of_contradictions(&self, images: &[OsImage]) {
+        let others = images.iter().filter(|image| image.key() == self.key);
+        for other in others {
+            if let Source::Web(url) = &other.source
+                && *url != self.url
+            {
+                tracing::warn!(
+                    image.key = %self.key, url = %self.url, ignored = %url,
+                    "OS_IMAGES names the same image at several places; it is fetched from one"
+                );
+            }
+            if let Some(ignored) = other.sha256.filter(|_| other.sha256 != self.expected.sha256()) {
+                tracing::warn!(
+                    image.key = %self.key, image.sha256 = self.expected.sha256().map(tracing::field::display), %ignored,
+                    "OS_IMAGES gives the same image different SHA-256 digests; one of them counts"
+                );
+            }
+        }
+    }
+}
 
 /// An image whose entries are in the catalog. Several entries of the configuration may want the same one.
 pub(crate) struct DesiredOsImage {
     provisioner: Arc<Provisioner>,
-    key: ImageKey,
-    url: OriginUrl,
-    expected: Expected,
+    wanted: WantedOsImage,
     entries: Arc<[EntryId]>,
     newest_openshift_version: OpenshiftVersion,
     place: Arc<Place>,
 }
 
-/// The entries of the configuration that want the same image.
-#[derive(Default)]
-struct Wishes {
-    /// Where the first of them stands.
-    order: usize,
-    images: Vec<OsImage>,
-    entries: Vec<EntryId>,
+impl DesiredOsImage {
+    /// Adds the image to the catalog, once for each version.
+    pub(crate) fn announce(
+        provisioner: &Arc<Provisioner>,
+        wanted: WantedOsImage,
+        order: usize,
+        roster: &Roster,
+    ) -> Self {
+        let catalog = &provisioner.catalog;
+        let add = |version: &OpenshiftVersion| {
+            let entry = catalog.add(DesiredImage {
+                openshift_version: version.clone(),
+                release_version: None,
+                arch: Some(wanted.key.arch),
+                kind: wanted.key.kind,
+            });
+            catalog.set_build(entry, wanted.key.os_build.clone());
+            entry
+        };
+        let entries: Arc<[_]> = wanted.versions.iter().map(add).collect();
+        let listed = wanted.versions.iter().cloned().zip(entries.iter().copied());
+        roster.set(listed.map(|(version, entry)| (version, wanted.key.arch, entry)));
+        let newest_openshift_version =
+            wanted.versions.iter().max().cloned().expect("an image is wanted by at least one entry");
+        let place = Place::new(Arc::clone(&entries), order);
+        Self { provisioner: Arc::clone(provisioner), wanted, entries, newest_openshift_version, place }
+    }
 }
 
-impl DesiredOsImage {
-    /// Adds all images to the catalog, in the order of the configuration: of several with the same version and
-    /// architecture the first is the one that is served.
-    pub(crate) fn announce(provisioner: &Arc<Provisioner>, images: Vec<OsImage>) -> Vec<Self> {
-        let mut by_key: BTreeMap<ImageKey, Wishes> = BTreeMap::new();
-        for (order, image) in images.into_iter().enumerate() {
-            let of_key = by_key.entry(image.key());
-            let Wishes { images, entries, .. } =
-                of_key.or_insert_with(|| Wishes { order, ..Wishes::default() });
-            if images.iter().all(|other| other.openshift_version != image.openshift_version) {
-                let entry = provisioner.catalog.add(desired(&image));
-                provisioner.catalog.set_build(entry, image.os_build.clone());
-                entries.push(entry);
-            }
-            images.push(image);
-        }
-        let announce = |(key, Wishes { order, images, entries }): (_, Wishes)| {
-            let (url, expected) = choose(&key, &images)?;
-            let newest_openshift_version = images.into_iter().map(|image| image.openshift_version).max()?;
-            let (provisioner, entries) = (Arc::clone(provisioner), Arc::<[_]>::from(entries));
-            let place = Place::new(Arc::clone(&entries), order);
-            let image = Self { provisioner, key, url, expected, entries, newest_openshift_version, place };
-            Some((order, image))
-        };
-        let in_order: BTreeMap<_, _> = by_key.into_iter().filter_map(announce).collect();
-        in_order.into_values().collect()
-    }
-
+impl Journey for DesiredOsImage {
     /// Makes the image ready if an earlier process brought it in. Reads no image whole.
-    pub(crate) async fn serve_known(&self) {
-        let (key, expected) = (self.key.clone(), self.expected);
+    async fn serve_known(&mut self) {
+        let (key, expected) = (self.wanted.key.clone(), self.wanted.expected);
         match self.provisioner.blocking(move |store| store.find_known(&key, expected)).await {
             Ok(Some(lease)) => {
-                tracing::info!(image.key = %self.key, "serving from the data directory");
+                tracing::info!(image.key = %self.wanted.key, "serving from the data directory");
                 self.set_state(&ImageState::Ready(lease));
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(image.key = %self.key, error = %WithCauses(&error), "cannot serve a published image");
+                tracing::warn!(image.key = %self.wanted.key, error = %WithCauses(&error), "cannot serve a published image");
             }
         }
     }
 
     /// Brings the image in, trying until it succeeds.
-    pub(crate) async fn provision(self) {
+    async fn provision(self) {
         let served = |entry: &EntryId| self.provisioner.catalog.lease(*entry);
         if self.entries.iter().all(|entry| served(entry).is_some()) {
             if let Some(lease) = self.entries.first().and_then(served) {
@@ -104,7 +165,7 @@ impl DesiredOsImage {
                     self.place.count_failure();
                     let wait = retry.wait_after(&error, &mut waits);
                     tracing::error!(
-                        image.key = %self.key, url = %self.url, error = %WithCauses(&error),
+                        image.key = %self.wanted.key, url = %self.wanted.url, error = %WithCauses(&error),
                         retry.seconds = wait.as_secs(), "cannot bring in the OS image"
                     );
                     self.set_state(&failed(&error, wait));
@@ -113,7 +174,9 @@ impl DesiredOsImage {
             }
         }
     }
+}
 
+impl DesiredOsImage {
     async fn retry_nmstate(&self, is_necessary: bool) {
         if let Some(&entry) = self.entries.first().filter(|_| is_necessary) {
             self.provisioner.retry_nmstate(entry, &self.newest_openshift_version).await;
@@ -122,8 +185,10 @@ impl DesiredOsImage {
 
     async fn attempt(&self) -> Result<Lease, Error> {
         self.set_state(&ImageState::Waiting);
-        let _only_once = self.provisioner.lock_key(&self.key).await;
-        if let Some(lease) = self.provisioner.find(&self.key, self.expected, &self.place).await? {
+        let _only_once = self.provisioner.lock_key(&self.wanted.key).await;
+        if let Some(lease) =
+            self.provisioner.find(&self.wanted.key, self.wanted.expected, &self.place).await?
+        {
             return Ok(lease);
         }
         let mut turn = self.provisioner.begin_fetch(&self.place).await;
@@ -133,14 +198,14 @@ impl DesiredOsImage {
 
     async fn download(&self, turn: &mut Turn) -> Result<Lease, Error> {
         let started = Instant::now();
-        let name = self.download_name();
+        let name = self.wanted.download_name();
         let staging = self.provisioner.blocking(move |store| store.stage_download(&name)).await?;
         tracing::info!(
-            image.key = %self.key, url = %self.url, resumed.bytes = staging.written(), "downloading the OS image"
+            image.key = %self.wanted.key, url = %self.wanted.url, resumed.bytes = staging.written(), "downloading the OS image"
         );
         let sink = Progress::new(staging, Arc::clone(&self.provisioner.catalog), Arc::clone(&self.entries));
-        let (sink, result) = self.provisioner.origin.download_permitted(&self.url, sink, turn).await;
-        let (staging, key, expected) = (sink.into_staging(), self.key.clone(), self.expected);
+        let (sink, result) = self.provisioner.origin.download_permitted(&self.wanted.url, sink, turn).await;
+        let (staging, key, expected) = (sink.into_staging(), self.wanted.key.clone(), self.wanted.expected);
         let lease = self.provisioner.blocking(move |_| match result {
             Ok(()) => Ok(Ok(staging.seal(expected)?.publish(key)?)),
             Err(error) => {
@@ -151,18 +216,10 @@ impl DesiredOsImage {
         });
         let lease = lease.await??;
         tracing::info!(
-            image.key = %self.key, image.sha256 = %lease.sha256(), image.proof = lease.proof().name(),
+            image.key = %self.wanted.key, image.sha256 = %lease.sha256(), image.proof = lease.proof().name(),
             duration.seconds = started.elapsed().as_secs_f64(), "the OS image is published"
         );
         Ok(lease)
-    }
-
-    /// What an interrupted download of this image from this place is known by. The place may hold secrets, so that it
-    /// is told from others by its digest.
-    pub(crate) fn download_name(&self) -> String {
-        let ImageKey { os_build, arch, kind } = &self.key;
-        let place = Sha256::new(sha2::Sha256::digest(self.url.as_url().as_str())).to_string();
-        format!("{os_build}-{arch}-{kind}-{}", &place[..16])
     }
 
     fn set_state(&self, state: &ImageState) {
@@ -172,33 +229,13 @@ impl DesiredOsImage {
     }
 }
 
-fn desired(image: &OsImage) -> DesiredImage {
-    DesiredImage {
-        openshift_version: image.openshift_version.clone(),
-        release_version: None,
-        arch: Some(image.arch),
-        kind: image.kind,
-    }
-}
-
 /// Where the image comes from, and what it must be. As in the predecessor it is the entry with the highest OpenShift
 /// version that tells, of several the last.
-fn choose(key: &ImageKey, images: &[OsImage]) -> Option<(OriginUrl, Expected)> {
+fn choose(images: &[OsImage]) -> Option<(OriginUrl, Expected)> {
     let chosen = images.iter().max_by_key(|image| &image.openshift_version)?;
-    for other in images.iter().filter(|other| other.url != chosen.url) {
-        tracing::warn!(
-            image.key = %key, url = %chosen.url, ignored = %other.url,
-            "OS_IMAGES names the same image at several places; it is fetched from one"
-        );
-    }
+    let Source::Web(url) = &chosen.source else { return None };
     let sha256 = chosen.sha256.or_else(|| images.iter().find_map(|image| image.sha256));
-    for other in images.iter().filter_map(|image| image.sha256).filter(|&other| Some(other) != sha256) {
-        tracing::warn!(
-            image.key = %key, image.sha256 = sha256.map(tracing::field::display), ignored = %other,
-            "OS_IMAGES gives the same image different SHA-256 digests; one of them counts"
-        );
-    }
-    Some((chosen.url.clone(), sha256.map_or(Expected::Structure, Expected::Admin)))
+    Some((url.clone(), sha256.map_or(Expected::Structure, Expected::Admin)))
 }
 
 #[cfg(test)]
@@ -232,7 +269,7 @@ mod tests {
             ),
         ] {
             let images = parse(&format!("[{}]", entries.join(","))).unwrap();
-            let (chosen, stated) = choose(&images[0].key(), &images).unwrap();
+            let (chosen, stated) = choose(&images).unwrap();
             assert_eq!(chosen.to_string(), format!("https://mirror/{url}"));
             let expected = expected.map(|digit| Expected::Admin(digest(digit).parse().unwrap()));
             assert_eq!(stated, expected.unwrap_or(Expected::Structure));

@@ -1,16 +1,17 @@
-//! The `OS_IMAGES` setting, of old `RHCOS_VERSIONS`: a JSON list of live ISOs on web servers.
+//! The `OS_IMAGES` setting, of old `RHCOS_VERSIONS`: a JSON list of live ISOs on web servers, or in releases.
 
 use std::fmt;
 use std::str::FromStr;
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, OsBuild, Sha256};
 use image_store::ImageKey;
+use oci_registry::InvalidReference;
 use release_payload::Reference;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::origin::OriginUrl;
+use crate::origin::{InvalidOriginUrl, OriginUrl};
 
 /// One live ISO that the configuration asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub struct OsImage {
     /// Which kind of ISO it is.
     pub kind: ImageKind,
     /// Where it is.
-    pub url: OriginUrl,
+    pub source: Source,
     /// What its bytes must hash to, where the admin says so.
     pub sha256: Option<Sha256>,
 }
@@ -33,6 +34,47 @@ impl OsImage {
     /// The image that the entry means. Entries with the same key share one file.
     pub fn key(&self) -> ImageKey {
         ImageKey { os_build: self.os_build.clone(), arch: self.arch, kind: self.kind }
+    }
+}
+
+/// Where the ISO of an entry comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A web server.
+    Web(OriginUrl),
+    /// A release image that carries it, written `release-image://` and the pullspec.
+    Release(Reference),
+}
+
+/// Why a text says of no ISO where it is. Repeats nothing of a URL but its scheme.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSource {
+    /// It is no URL of a web server.
+    #[error(transparent)]
+    Url(#[from] InvalidOriginUrl),
+    /// No release image is behind the scheme.
+    #[error(transparent)]
+    Release(#[from] InvalidReference),
+}
+
+impl FromStr for Source {
+    type Err = InvalidSource;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSource> {
+        let of_release = text.strip_prefix(OsImageEntry::RELEASE_IMAGE_SCHEME);
+        Ok(match of_release.and_then(|rest| rest.strip_prefix("://")) {
+            Some(pullspec) => Self::Release(pullspec.parse()?),
+            None => Self::Web(text.parse()?),
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Web(url) => url.fmt(f),
+            Self::Release(pullspec) => write!(f, "{}://{pullspec}", OsImageEntry::RELEASE_IMAGE_SCHEME),
+        }
     }
 }
 
@@ -154,18 +196,27 @@ impl Reader<'_> {
         // Every member is read before the first bad one ends the entry, so that all problems are found at once.
         let openshift_version = self.required("openshift_version");
         let arch = self.required("cpu_architecture");
-        let url = self.required("url");
+        let source = self.required("url");
         let os_build = self.required("version");
         let kind = self.optional("type");
         let sha256 = self.optional("sha256");
-        Ok(OsImage {
+        let image = OsImage {
             openshift_version: openshift_version?,
             os_build: os_build?,
             arch: arch?,
             kind: kind?.unwrap_or(ImageKind::Full),
-            url: url?,
+            source: source?,
             sha256: sha256?,
-        })
+        };
+        if let Source::Release(_) = image.source {
+            if image.kind != ImageKind::Full {
+                return Err(self.problem("a release image has no ISO of this type"));
+            }
+            if image.sha256.is_some() {
+                return Err(self.problem("sha256 is stated by the release image, and not to be given here"));
+            }
+        }
+        Ok(image)
     }
 
     fn required<T: FromStr<Err: fmt::Display>>(&mut self, name: &str) -> Result<T, Noted> {
@@ -207,9 +258,9 @@ mod tests {
         let [x86, arm] = images.as_slice() else { panic!("{images:?}") };
         assert_eq!(x86.key().file_name(), "rhcos-full-iso-418.94.202511191518-0-x86_64.iso");
         assert_eq!((x86.openshift_version.to_string().as_str(), x86.sha256), ("4.18", None));
-        assert_eq!(x86.url.to_string(), "https://mirror.example.com/rhcos-live.x86_64.iso");
+        assert_eq!(x86.source.to_string(), "https://mirror.example.com/rhcos-live.x86_64.iso");
         assert_eq!((arm.openshift_version.to_string().as_str(), arm.arch), ("4.18", Arch::Arm64));
-        assert_eq!(arm.url.to_string(), "http://[fd00::1]:8080/a.iso");
+        assert_eq!(arm.source.to_string(), "http://[fd00::1]:8080/a.iso");
         assert!(!format!("{images:?}").contains("secret"), "{images:?}");
 
         let json = format!(

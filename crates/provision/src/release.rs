@@ -1,19 +1,21 @@
 //! One release of the configuration, from its announcement to its last image.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
 use image_store::{
     DesiredImage, EntryId, Expected, ImageState, ImageStore, Lease, ResolvedImage, ResolvedRelease,
 };
+use oci_registry::Registry;
 use release_payload::release_images::{Architectures, ReleaseImage};
 use release_payload::{OsStream, Payload, Reference, Verification};
-use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::attempt::Error;
+use crate::desired::WantedRelease;
 use crate::provisioner::Provisioner;
+use crate::provisioning::{Journey, Roster};
 use crate::queue::Place;
 use crate::retry::failed;
 
@@ -21,19 +23,16 @@ use crate::retry::failed;
 pub(crate) struct Release {
     provisioner: Arc<Provisioner>,
     image: ReleaseImage,
+    wanted: WantedRelease,
     entries: Entries,
+    roster: Roster,
     /// Where it stands in the configuration, behind OS_IMAGES.
     order: usize,
-    /// What OS_IMAGES brings.
-    covered: Arc<Covered>,
-    /// The architectures of which it was said that OS_IMAGES brings them.
-    said: BTreeSet<Arch>,
+    /// Whether it was said that OS_IMAGES brings some architectures.
+    said: bool,
     /// What an earlier process knew of it.
     known: Option<ResolvedRelease>,
 }
-
-/// What OS_IMAGES brings in and releases therefore need not.
-pub(crate) type Covered = BTreeSet<(OpenshiftVersion, Arch)>;
 
 /// The release's entries in the catalog.
 enum Entries {
@@ -44,48 +43,93 @@ enum Entries {
 }
 
 impl Release {
-    /// Adds the release's images to the catalog, except those that are `covered`.
+    /// Adds the release's images to the catalog, except those that OS_IMAGES brings.
     pub(crate) fn announce(
         provisioner: Arc<Provisioner>,
-        image: ReleaseImage,
-        covered: Arc<Covered>,
+        wanted: WantedRelease,
         order: usize,
+        roster: Roster,
     ) -> Self {
         let entries = Entries::Known(BTreeMap::new());
-        let said = BTreeSet::new();
-        let mut release = Self { provisioner, image, entries, order, covered, said, known: None };
-        release.entries = match release.image.architectures.clone() {
-            Architectures::OfPayload => {
-                Entries::Unknown(release.provisioner.catalog.add(desired(&release.image, None)))
-            }
+        let image = wanted.image.clone();
+        let mut release =
+            Self { provisioner, image, wanted, entries, roster, order, said: false, known: None };
+        let catalog = &release.provisioner.catalog;
+        release.entries = match &release.image.architectures {
+            Architectures::OfPayload => Entries::Unknown(catalog.add(release.desired(None))),
             Architectures::Listed(arches) => {
-                let wanted = release.uncovered(&arches).into_iter();
-                let add = |arch| (arch, release.provisioner.catalog.add(desired(&release.image, Some(arch))));
-                Entries::Known(wanted.map(add).collect())
+                let add = |&arch| (arch, catalog.add(release.desired(Some(arch))));
+                Entries::Known(arches.iter().map(add).collect())
             }
         };
+        for (arch, build) in release.wanted.stated.iter().flatten() {
+            if let Some(&entry) = release.entries().get(arch) {
+                release.provisioner.catalog.set_build(entry, build.clone());
+            }
+        }
+        release.enrol();
         release
     }
 
-    /// Those of the architectures that OS_IMAGES does not bring. Says once of each that it does.
-    fn uncovered(&mut self, arches: &[Arch]) -> Vec<Arch> {
+    fn desired(&self, arch: Option<Arch>) -> DesiredImage {
+        let is_os_image = self.wanted.stated.is_some();
+        DesiredImage {
+            openshift_version: self.image.openshift_version.clone(),
+            release_version: (!is_os_image).then(|| self.image.version_alias.clone()),
+            arch,
+            kind: ImageKind::Full,
+        }
+    }
+
+    /// Says which entries there are.
+    fn enrol(&self) {
         let version = &self.image.openshift_version;
-        let is_covered = |arch: Arch| self.covered.contains(&(version.clone(), arch));
-        let (covered, wanted): (Vec<_>, _) = arches.iter().copied().partition(|&arch| is_covered(arch));
-        for arch in covered {
-            if self.said.insert(arch) {
-                tracing::info!(
-                    release.pullspec = %self.image.pullspec, openshift.version = %version, %arch,
-                    "OS_IMAGES has an image for this version and architecture; the release's is not fetched"
-                );
+        match &self.entries {
+            // Any architecture will do: nobody looks for it.
+            Entries::Unknown(id) => self.roster.set([(version.clone(), Arch::X86_64, *id)]),
+            Entries::Known(entries) => {
+                self.roster.set(entries.iter().map(|(&arch, &id)| (version.clone(), arch, id)));
             }
         }
+    }
+
+    /// Those of the payload's architectures that OS_IMAGES does not bring. Says once which ones it does.
+    fn uncovered(&mut self, arches: &[Arch]) -> Vec<Arch> {
+        let is_covered = |arch: &Arch| self.wanted.covered.contains(arch);
+        let (covered, wanted): (Vec<_>, _) = arches.iter().copied().partition(is_covered);
+        if !self.said {
+            for arch in covered {
+                say_that_it_is_covered(&self.image, arch);
+            }
+        }
+        self.said = true;
         wanted
     }
 
+    /// Says if an entry of OS_IMAGES states another build than its release has.
+    fn check_build(&self, arch: Arch, lease: &Lease) {
+        let stated = self.wanted.stated.as_ref().and_then(|stated| stated.get(&arch));
+        if let Some(stated) = stated.filter(|stated| **stated != lease.key().os_build) {
+            tracing::warn!(
+                release.pullspec = %self.image.pullspec, %arch, %stated, image.key = %lease.key(),
+                "the release has another build than its entry in OS_IMAGES says; it is served under its own"
+            );
+        }
+    }
+}
+
+/// Says that a release's image is not fetched.
+pub(crate) fn say_that_it_is_covered(release: &ReleaseImage, arch: Arch) {
+    tracing::info!(
+        release.pullspec = %release.pullspec, openshift.version = %release.openshift_version, %arch,
+        "OS_IMAGES has an image for this version and architecture; the release's is not fetched"
+    );
+}
+
+impl Journey for Release {
     /// Makes images ready that an earlier process brought in and nobody has touched since, with no network at all. Reads
     /// no image whole.
-    pub(crate) async fn serve_known(&mut self) {
+    async fn serve_known(&mut self) {
         let identity = self.image.identity();
         let mut known = match self.provisioner.blocking(move |store| store.resolved_release(&identity)).await
         {
@@ -125,10 +169,7 @@ impl Release {
     }
 
     /// Does all that can be done for the release. Returns when nothing is left to do.
-    pub(crate) async fn provision(self) {
-        if matches!(self.image.architectures, Architectures::Listed(_)) && self.entries().is_empty() {
-            return;
-        }
+    async fn provision(self) {
         if !self.image.version.payload_has_iso() {
             let (major, minor) = OpenshiftVersion::FIRST_WITH_ISO;
             let reason = format!(
@@ -145,7 +186,9 @@ impl Release {
         self.bring_what_is_missing().await;
         preparing.join_all().await;
     }
+}
 
+impl Release {
     /// Makes images ready that an earlier process brought in and that have to be hashed again, as after a backup was
     /// restored. Asks nobody either.
     async fn serve_touched(&self) {
@@ -166,6 +209,7 @@ impl Release {
 
     fn serve(&self, entry: EntryId, lease: Lease) {
         tracing::info!(release.version = %self.image.version, image.key = %lease.key(), "serving from the data directory");
+        self.check_build(lease.key().arch, &lease);
         self.provisioner.catalog.set_state(entry, ImageState::Ready(lease));
     }
 
@@ -200,10 +244,12 @@ impl Release {
     /// Reads the payload, trying until it succeeds.
     async fn resolve(&self) -> Payload {
         let mut waits = self.provisioner.retry.waits();
+        let mut registry = self.provisioner.registry();
         loop {
-            match self.provisioner.look_up(&self.image.pullspec, self.image.os_stream).await {
+            let client = registry.current();
+            match self.provisioner.look_up(&client, &self.image.pullspec, self.image.os_stream).await {
                 Ok(payload) => {
-                    if *payload.version() != self.image.version {
+                    if self.wanted.stated.is_none() && *payload.version() != self.image.version {
                         tracing::warn!(
                             release.pullspec = %self.image.pullspec, configured = %self.image.version, actual = %payload.version(),
                             "the release image is of another version than its entry in RELEASE_IMAGES says"
@@ -219,7 +265,7 @@ impl Release {
                         retry.seconds = wait.as_secs(), "cannot resolve the release"
                     );
                     self.set_all(&failed(&error, wait));
-                    tokio::time::sleep(wait).await;
+                    registry.rest(wait).await;
                 }
             }
         }
@@ -227,28 +273,17 @@ impl Release {
 
     /// Brings the images of all architectures in, side by side.
     async fn bring_images(self, payload: Payload) {
-        let record = Record {
-            release: ResolvedRelease {
-                pullspec: self.image.identity(),
-                digest: payload.digest().to_string(),
-                version: payload.version().clone(),
-                arches: payload.arches().to_vec(),
-                // What was served before is served until its successor is there, also after a restart.
-                images: self.known.as_ref().map(|known| known.images.clone()).unwrap_or_default(),
-            },
-            provisioner: Arc::clone(&self.provisioner),
-        };
-        let (payload, record) = (Arc::new(payload), Arc::new(Mutex::new(record)));
+        let (payload, release) = (Arc::new(payload), Arc::new(self));
         let mut images = JoinSet::new();
-        for (&arch, &entry) in self.entries() {
-            let (provisioner, payload, record) =
-                (Arc::clone(&self.provisioner), Arc::clone(&payload), Arc::clone(&record));
-            let version = self.image.version.clone();
-            let place = Place::new([entry].into(), self.order);
+        for (&arch, &entry) in release.entries() {
+            let (payload, release) = (Arc::clone(&payload), Arc::clone(&release));
+            let (provisioner, version) = (Arc::clone(&release.provisioner), release.image.version.clone());
+            let place = Place::new([entry].into(), release.order);
             images.spawn(async move {
                 let (lease, payload) = provisioner.bring_image(payload, arch, entry, &place).await;
+                release.check_build(arch, &lease);
                 let again = provisioner.prepare_nmstate(&lease, &version).await;
-                record.lock().await.add(&payload, &lease).await;
+                provisioner.record(release.image.identity(), &payload, &lease).await;
                 provisioner.catalog.set_state(entry, ImageState::Ready(lease));
                 if again {
                     provisioner.retry_nmstate(entry, &version).await;
@@ -257,7 +292,7 @@ impl Release {
         }
         while let Some(ended) = images.join_next().await {
             if let Err(panic) = ended {
-                tracing::error!(release.pullspec = %self.image.pullspec, error = %panic, "one image is given up");
+                tracing::error!(release.pullspec = %release.image.pullspec, error = %panic, "one image is given up");
             }
         }
     }
@@ -268,22 +303,26 @@ impl Release {
             return;
         }
         let arches = &self.uncovered(arches);
-        let catalog = &self.provisioner.catalog;
-        match &mut self.entries {
+        let catalog = Arc::clone(&self.provisioner.catalog);
+        let mut entries = match &self.entries {
             Entries::Unknown(id) => {
-                let ids = catalog.replace(*id, arches.iter().map(|arch| desired(&self.image, Some(*arch))));
-                self.entries = Entries::Known(arches.iter().copied().zip(ids).collect());
+                let ids = catalog.replace(*id, arches.iter().map(|arch| self.desired(Some(*arch))));
+                arches.iter().copied().zip(ids).collect()
             }
-            Entries::Known(entries) => {
-                let gone: Vec<_> = entries.keys().filter(|arch| !arches.contains(arch)).copied().collect();
-                for arch in gone {
-                    entries.remove(&arch).into_iter().for_each(|id| catalog.remove(id));
-                }
-                for &arch in arches {
-                    entries.entry(arch).or_insert_with(|| catalog.add(desired(&self.image, Some(arch))));
-                }
+            Entries::Known(entries) => entries.clone(),
+        };
+        entries.retain(|arch, id| {
+            let is_there = arches.contains(arch);
+            if !is_there {
+                catalog.remove(*id);
             }
+            is_there
+        });
+        for &arch in arches {
+            entries.entry(arch).or_insert_with(|| catalog.add(self.desired(Some(arch))));
         }
+        self.entries = Entries::Known(entries);
+        self.enrol();
     }
 
     fn entries(&self) -> &BTreeMap<Arch, EntryId> {
@@ -321,50 +360,47 @@ impl Release {
     }
 }
 
-/// The release's entry in the index, written anew with every image that is there.
-struct Record {
-    release: ResolvedRelease,
-    provisioner: Arc<Provisioner>,
-}
-
-impl Record {
-    async fn add(&mut self, payload: &Payload, lease: &Lease) {
-        let image = ResolvedImage {
-            key: lease.key().clone(),
-            sha256: lease.sha256(),
-            release_digest: payload.digest().to_string(),
-            verified_by: payload.verification().map(Verification::keyrings).unwrap_or_default(),
-        };
-        let (key, sha256, keyrings) = (image.key.clone(), image.sha256, image.verified_by.clone());
-        self.release.digest.clone_from(&image.release_digest);
-        self.release.images.insert(lease.key().arch, image);
-        let release = self.release.clone();
-        let record = move |store: &ImageStore| {
-            if !keyrings.is_empty() {
-                store.note_verified(&key, sha256, &keyrings)?;
-            }
-            store.record_release(&release)
-        };
-        if let Err(error) = self.provisioner.blocking(record).await {
-            tracing::warn!(error = %WithCauses(&error), "cannot write the index; a restart will ask the registry again");
-        }
-    }
-}
-
 impl Provisioner {
     /// Finds out what a release holds, and counts it.
     async fn look_up(
         &self,
+        registry: &Registry,
         pullspec: &Reference,
         os_stream: Option<OsStream>,
     ) -> Result<Payload, release_payload::Error> {
         let statistics = self.catalog.statistics();
         statistics.count_lookup();
-        let result = Payload::resolve(&self.registry, pullspec, self.signatures.as_ref()).await;
+        let result = Payload::resolve(registry, pullspec, self.signatures.as_ref()).await;
         if result.is_err() {
             statistics.count_failed_lookup();
         }
         result.map(|payload| payload.with_os_stream(os_stream))
+    }
+
+    /// Notes in the index that a release has brought an image. What it has brought before of other architectures, or of
+    /// this one as long as that is not there, stays noted: it is served, also after a restart.
+    async fn record(&self, identity: String, payload: &Payload, lease: &Lease) {
+        let digest = payload.digest().to_string();
+        let (version, arches) = (payload.version().clone(), payload.arches().to_vec());
+        let image = ResolvedImage {
+            key: lease.key().clone(),
+            sha256: lease.sha256(),
+            release_digest: digest.clone(),
+            verified_by: payload.verification().map(Verification::keyrings).unwrap_or_default(),
+        };
+        let _one_by_one = self.records.lock().await;
+        let recorded = self.blocking(move |store: &ImageStore| {
+            if !image.verified_by.is_empty() {
+                store.note_verified(&image.key, image.sha256, &image.verified_by)?;
+            }
+            let known = store.resolved_release(&identity)?.map(|known| known.images);
+            let mut images = known.unwrap_or_default();
+            images.insert(image.key.arch, image);
+            store.record_release(&ResolvedRelease { pullspec: identity, digest, version, arches, images })
+        });
+        if let Err(error) = recorded.await {
+            tracing::warn!(error = %WithCauses(&error), "cannot write the index; a restart will ask the registry again");
+        }
     }
 
     /// Brings one image in, trying until it succeeds. Returns the payload it came from in the end.
@@ -376,8 +412,9 @@ impl Provisioner {
         place: &Arc<Place>,
     ) -> (Lease, Arc<Payload>) {
         let mut waits = self.retry.waits();
+        let mut registry = self.registry();
         loop {
-            let error = match self.attempt(&payload, arch, entry, place).await {
+            let error = match self.attempt(&registry.current(), &payload, arch, entry, place).await {
                 Ok(lease) => return (lease, payload),
                 Err(error) => error,
             };
@@ -388,29 +425,20 @@ impl Provisioner {
                 retry.seconds = wait.as_secs(), "cannot bring in the live ISO"
             );
             self.catalog.set_state(entry, failed(&error, wait));
-            tokio::time::sleep(wait).await;
+            registry.rest(wait).await;
             // The same release would only be downloaded to fail in the same way.
             while error.is_content() {
-                match self.look_up(payload.pullspec(), payload.os_stream()).await {
+                match self.look_up(&registry.current(), payload.pullspec(), payload.os_stream()).await {
                     Ok(other) if other.digest() != payload.digest() => {
                         payload = Arc::new(other);
                         break;
                     }
                     _ => {
                         self.catalog.set_state(entry, failed(&error, wait));
-                        tokio::time::sleep(wait).await;
+                        registry.rest(wait).await;
                     }
                 }
             }
         }
-    }
-}
-
-fn desired(image: &ReleaseImage, arch: Option<Arch>) -> DesiredImage {
-    DesiredImage {
-        openshift_version: image.openshift_version.clone(),
-        release_version: Some(image.version_alias.clone()),
-        arch,
-        kind: ImageKind::Full,
     }
 }

@@ -1,6 +1,5 @@
 //! What becomes of images that the configuration no longer asks for.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -9,9 +8,10 @@ use coreos_names::{Arch, ImageKind};
 use image_store::{
     Catalog, DesiredImage, EntryId, Expected, ImageKey, ImageState, ImageStore, Lease, Limits, Lookup,
 };
-use provision::Collector;
+use provision::{Collector, Names};
 use tempfile::TempDir;
 use test_support::fixtures::live_iso;
+use tokio::sync::watch;
 
 const HOUR: Duration = Duration::from_hours(1);
 const OLD: &str = "418.94.1-0";
@@ -39,7 +39,8 @@ impl Hall {
 
     fn collector(&self) -> Collector {
         let (store, catalog) = (self.store.clone(), Arc::clone(&self.catalog));
-        Collector::new(store, catalog, BTreeSet::new(), BTreeSet::new(), 24 * HOUR)
+        let names = watch::Sender::new(Names { is_complete: true, ..Names::default() });
+        Collector::new(store, catalog, names.subscribe(), 24 * HOUR)
     }
 
     fn publish(&self, os_build: &str) -> Lease {

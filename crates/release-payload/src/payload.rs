@@ -59,12 +59,11 @@ impl Payload {
             }
         };
         let verification = signature::verify(signatures, pullspec, digest, child).await?;
-        let arches = match arches {
-            Some(arches) => arches,
-            None => {
-                let config = registry.config(pullspec, &image).await.map_err(unreadable)?;
-                vec![config.architecture.parse().map_err(|_| unusable(manifests::Error::NoPlatform))?]
-            }
+        let arches = if let Some(arches) = arches {
+            arches
+        } else {
+            let config = registry.config(pullspec, &image).await.map_err(unreadable)?;
+            vec![config.architecture.parse().map_err(|_| unusable(manifests::Error::NoPlatform))?]
         };
         let ReleaseManifests { version, components, boot_images } =
             read_manifests(registry, pullspec, &image).await?;

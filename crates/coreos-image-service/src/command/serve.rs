@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use coreos_names::WithCauses;
+use image_feed::{Cluster, Environment, Feed, Source};
 use image_server::{AssistedService, ImageServer, InfraEnvDirectory, InfraEnvSource, Reusing, Surface, Tls};
 use image_store::{Catalog, ImageStore, Limits};
-use oci_registry::Registry;
 use provision::origin::Origin;
-use provision::{Collector, Provisioner, RetryPolicy};
-use release_payload::release_images::ReleaseImage;
+use provision::{Collector, Desired, Provisioner, RetryPolicy};
 use release_signature::SignaturePolicy;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -18,10 +18,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::settings::{Images, InfraEnvs, InvalidSettings, ListenPort, Listeners, ServeSettings, TlsFiles};
+use crate::settings::{
+    FeedSource, ImageSettings, InfraEnvs, InvalidSettings, ListenPort, Listeners, ServeSettings, TlsFiles,
+};
 
 /// assisted-service may have to ask a database and an object store, but a host waits meanwhile.
 const ASSISTED_SERVICE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long requests may have to wait for an API server that does not answer, when the service starts.
+const FEED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves until a signal asks to stop, and then until the last running download has ended.
 pub(crate) fn serve(settings: ServeSettings) -> anyhow::Result<()> {
@@ -45,15 +50,14 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     let limits = Limits { max_bytes: settings.data_dir_max_bytes };
     let store = ImageStore::open(&settings.data_dir, limits)
         .map_err(|error| InvalidSettings::in_use("DATA_DIR", &error))?;
-    let registry = Registry::new(settings.registry)
-        .map_err(|error| InvalidSettings::in_use("REGISTRY_TRUSTED_CA_FILE", &error))?;
     let signatures = crate::settings::signatures::policy(settings.signatures)?;
     let origin = Origin::new(settings.origin)
         .map_err(|error| InvalidSettings::in_use("OS_IMAGE_DOWNLOAD_TRUSTED_CA_FILE", &error))?;
     let catalog = Arc::new(Catalog::default());
     let infra_envs = infra_envs(settings.infra_envs)?;
+    let (mut feed, list) = feed(settings.images, settings.registry, Arc::clone(&catalog)).await?;
     let mut provisioner = Provisioner::new(
-        registry,
+        list.borrow().registry.clone(),
         origin,
         store.clone(),
         Arc::clone(&catalog),
@@ -71,15 +75,14 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     let listeners = Listener::open_all(settings.listeners).await?;
 
     // Before the first request is answered, so that none is told "unknown" or "not ready" without need.
-    let Images { os_images, releases } = settings.images;
-    let wanted = releases.iter().map(ReleaseImage::identity).collect();
-    let mut provisioning = provisioner.announce(os_images, releases);
+    feed.wait_until_complete(FEED_PATIENCE).await;
+    let mut provisioning = provisioner.follow(list);
     provisioning.serve_known().await;
     let collector =
-        Collector::new(store, catalog, wanted, provisioning.download_names(), settings.retire_after)
-            .requiring(keyrings);
+        Collector::new(store, catalog, provisioning.names(), settings.retire_after).requiring(keyrings);
     collector.serve_known().await;
     let mut inbound = JoinSet::new();
+    inbound.spawn(feed.run());
     inbound.spawn(provisioning.run());
     inbound.spawn(collector.run());
     let (stopping, stop) = watch::channel(false);
@@ -102,6 +105,34 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
     serving.join_all().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What is asked for, now and later.
+async fn feed(
+    images: ImageSettings,
+    registry: oci_registry::Config,
+    catalog: Arc<Catalog>,
+) -> anyhow::Result<(Feed, watch::Receiver<Desired>)> {
+    let source = match images.feed {
+        FeedSource::None => Source::None,
+        FeedSource::Directory(directory) => Source::Directory(directory),
+        FeedSource::Kubernetes => {
+            let cluster = Cluster::infer().await;
+            Source::Cluster(cluster.map_err(|error| InvalidSettings::in_use("FEED=kubernetes", &error))?)
+        }
+        FeedSource::Pod => match Cluster::of_pod() {
+            None => Source::None,
+            Some(Ok(cluster)) => Source::Cluster(cluster),
+            Some(Err(error)) => {
+                tracing::warn!(error = %WithCauses(&error), "the cluster cannot be asked; only the environment counts");
+                Source::None
+            }
+        },
+    };
+    let ImageSettings { os_images, releases, has_pull_secret, pull_secret_file, .. } = images;
+    let environment = Environment { os_images, releases, registry, has_pull_secret };
+    let feed = Feed::new(environment, pull_secret_file, source, catalog);
+    Ok(feed.map_err(|error| InvalidSettings::in_use("REGISTRY_TRUSTED_CA_FILE", &error))?)
 }
 
 fn infra_envs(settings: InfraEnvs) -> anyhow::Result<Arc<dyn InfraEnvSource>> {

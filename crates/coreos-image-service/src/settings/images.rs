@@ -1,6 +1,7 @@
 //! Which images are wanted, and where they come from.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use oci_registry::Reference;
@@ -12,42 +13,96 @@ use super::{Merged, Problems};
 
 /// What to serve.
 #[derive(Debug, Default)]
-pub(crate) struct Images {
+pub(crate) struct ImageSettings {
     pub(crate) os_images: Vec<OsImage>,
     pub(crate) releases: Vec<ReleaseImage>,
+    /// Whether there is a pull secret, be it an empty one.
+    pub(crate) has_pull_secret: bool,
+    /// Where that was read from, if from a file.
+    pub(crate) pull_secret_file: Option<PathBuf>,
+    pub(crate) feed: FeedSource,
+}
+
+/// Where else images are asked for, while the service runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum FeedSource {
+    /// Nowhere.
+    None,
+    /// In the cluster, if this is a pod in one. The feed need not be there.
+    #[default]
+    Pod,
+    /// In a cluster.
+    Kubernetes,
+    /// In a directory.
+    Directory(PathBuf),
 }
 
 /// Reads both lists. Stock configurations carry `RELEASE_IMAGES` for another program, so they count only together with a
-/// pull secret.
-pub(super) fn read(
-    merged: &Merged,
-    registry: &oci_registry::Config,
-    problems: &mut Problems,
-    warnings: &mut Vec<String>,
-) -> Images {
+/// pull secret, which a feed may bring.
+pub(super) fn read(merged: &Merged, problems: &mut Problems) -> ImageSettings {
     let os_images = ["OS_IMAGES", "RHCOS_VERSIONS"]
         .into_iter()
         .find_map(|variable| merged.text(variable).map(|json| (variable, json)));
-    let releases = wanted_releases(merged);
-    if os_images.is_none() && releases.is_none() {
+    let has_pull_secret = has_pull_secret(merged);
+    let releases = merged.text("RELEASE_IMAGES");
+    let feed = feed(merged, problems);
+    let has_feed = matches!(feed, FeedSource::Kubernetes | FeedSource::Directory(_));
+    if os_images.is_none() && wanted_releases(merged).is_none() && !has_feed {
         problems.add(
             "nothing to serve: give RELEASE_IMAGES together with PULL_SECRET or PULL_SECRET_FILE \
-             ({\"auths\":{}} for registries that ask for none), or OS_IMAGES"
+             ({\"auths\":{}} for registries that ask for none), or OS_IMAGES, or a feed with FEED_DIR or FEED=kubernetes"
                 .to_owned(),
         );
     }
-    Images {
+    let releases = match releases.map(release_images::parse) {
+        Some(Err(error)) if has_pull_secret || has_feed => {
+            add_all(problems, "RELEASE_IMAGES", error.problems);
+            Vec::new()
+        }
+        // It was meant for another program.
+        Some(Err(_)) | None => Vec::new(),
+        Some(Ok(releases)) => releases,
+    };
+    ImageSettings {
         os_images: os_images.map(|(name, json)| from_web_servers(name, json, problems)).unwrap_or_default(),
-        releases: releases
-            .map(|json| from_registries(json, registry, problems, warnings))
-            .unwrap_or_default(),
+        releases,
+        has_pull_secret,
+        pull_secret_file: merged.path("PULL_SECRET_FILE"),
+        feed,
+    }
+}
+
+fn feed(merged: &Merged, problems: &mut Problems) -> FeedSource {
+    match (merged.path("FEED_DIR"), merged.parsed_if_given("FEED", problems)) {
+        (None, source) => source.unwrap_or_default(),
+        (Some(directory), None | Some(FeedSource::Pod)) => FeedSource::Directory(directory),
+        (Some(_), Some(_)) => {
+            problems.add("FEED and FEED_DIR are both given: which one counts?".to_owned());
+            FeedSource::None
+        }
+    }
+}
+
+impl FromStr for FeedSource {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Pod),
+            "kubernetes" => Ok(Self::Kubernetes),
+            "none" => Ok(Self::None),
+            _ => Err("expected auto, kubernetes or none"),
+        }
     }
 }
 
 /// The list of releases, if it is meant for us.
 pub(super) fn wanted_releases(merged: &Merged) -> Option<&str> {
-    let pull_secret_given = merged.text("PULL_SECRET").or(merged.text("PULL_SECRET_FILE")).is_some();
-    merged.text("RELEASE_IMAGES").filter(|_| pull_secret_given)
+    merged.text("RELEASE_IMAGES").filter(|_| has_pull_secret(merged))
+}
+
+fn has_pull_secret(merged: &Merged) -> bool {
+    merged.text("PULL_SECRET").or(merged.text("PULL_SECRET_FILE")).is_some()
 }
 
 fn from_web_servers(variable: &str, json: &str, problems: &mut Problems) -> Vec<OsImage> {
@@ -57,36 +112,16 @@ fn from_web_servers(variable: &str, json: &str, problems: &mut Problems) -> Vec<
     })
 }
 
-fn from_registries(
-    json: &str,
-    registry: &oci_registry::Config,
-    problems: &mut Problems,
-    warnings: &mut Vec<String>,
-) -> Vec<ReleaseImage> {
-    let releases = parse_releases(json, problems);
-    let secret = registry.credentials.current();
-    warnings.extend(secret.warnings().map(|warning| warning.to_string()));
-    for ReleaseImage { pullspec, .. } in &releases {
-        if pullspec.path().is_none() && matches!(secret.lookup(pullspec), Ok(None)) {
-            let near_miss = secret.near_miss(pullspec).map(|miss| format!("; {miss}")).unwrap_or_default();
-            let absence = "the pull secret has no entry for";
-            warnings.push(format!("{absence} {pullspec}, which is asked anonymously{near_miss}"));
-        }
-    }
-    releases
-}
-
-fn parse_releases(json: &str, problems: &mut Problems) -> Vec<ReleaseImage> {
-    release_images::parse(json).unwrap_or_else(|error| {
-        add_all(problems, "RELEASE_IMAGES", error.problems);
-        Vec::new()
-    })
-}
-
 /// The images of `RELEASE_IMAGES` alone.
 pub(super) fn pullspecs(merged: &Merged, problems: &mut Problems) -> Vec<Reference> {
-    let releases = merged.text("RELEASE_IMAGES").map(|json| parse_releases(json, problems));
-    releases.unwrap_or_default().into_iter().map(|release| release.pullspec).collect()
+    match merged.text("RELEASE_IMAGES").map(release_images::parse) {
+        Some(Ok(releases)) => releases.into_iter().map(|release| release.pullspec).collect(),
+        Some(Err(error)) => {
+            add_all(problems, "RELEASE_IMAGES", error.problems);
+            Vec::new()
+        }
+        None => Vec::new(),
+    }
 }
 
 /// How the ISOs of `OS_IMAGES` are downloaded.

@@ -9,7 +9,7 @@ use image_server::{AllowedOrigins, BaseUrl, Policy};
 use provision::origin;
 use tracing::level_filters::LevelFilter;
 
-use super::images::{self, Images};
+use super::images::{self, ImageSettings};
 use super::infra_envs::{self, InfraEnvs};
 use super::listeners::{self, Listeners};
 use super::{InvalidSettings, Merged, Problems, registry, signatures};
@@ -22,7 +22,7 @@ pub(crate) struct ServeSettings {
     pub(crate) listeners: Listeners,
     pub(crate) policy: Policy,
     pub(crate) infra_envs: InfraEnvs,
-    pub(crate) images: Images,
+    pub(crate) images: ImageSettings,
     pub(crate) registry: oci_registry::Config,
     pub(crate) signatures: Option<release_signature::Config>,
     pub(crate) origin: origin::Config,
@@ -71,7 +71,7 @@ impl ServeSettings {
                 .add("DATA_DIR is missing: name a directory on a volume that survives restarts".to_owned());
         }
         let infra_envs = infra_envs::read(merged, &mut problems);
-        let images = images::read(merged, &registry, &mut problems, &mut warnings);
+        let images = images::read(merged, &mut problems);
         let settings = data_dir.zip(infra_envs).map(|(data_dir, infra_envs)| Self {
             listeners,
             policy,

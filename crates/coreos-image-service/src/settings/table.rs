@@ -85,7 +85,17 @@ pub(crate) const SERVE: &[Setting] = &[
     Setting::new(
         "OS_IMAGES",
         "",
-        "JSON list of ISOs on web servers, in assisted-service's format, with an optional `sha256`; goes before RELEASE_IMAGES where both have a version",
+        "JSON list of ISOs on web servers, or in releases (`release-image://` and the pullspec), in assisted-service's format, with an optional `sha256`; goes before RELEASE_IMAGES where both have a version",
+    ),
+    Setting::new(
+        "FEED",
+        "auto",
+        "`kubernetes`: images are asked for by the ConfigMap and the Secret `coreos-image-service-feed`, too, and followed while they change; `auto`: in a pod, if its service account may read them; `none`",
+    ),
+    Setting::new(
+        "FEED_DIR",
+        "",
+        "the same from a directory with `release-images.json`, `os-images.json`, `registries.conf`, `mirrors.yaml`, `ca.crt`, `.dockerconfigjson`, all of them optional",
     ),
     Setting::new("RHCOS_VERSIONS", "", "OS_IMAGES by its older name; counts where OS_IMAGES is absent"),
     Setting {

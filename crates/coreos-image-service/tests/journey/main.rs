@@ -4,6 +4,7 @@ mod boots;
 mod crashes;
 mod folders;
 mod https;
+mod lists;
 mod mirrors;
 mod os_images;
 mod pull_secrets;

@@ -95,6 +95,11 @@ impl Service {
         self.curl(&[path, "--output", "/dev/null", "--write-out", "%{http_code}"]).parse().unwrap()
     }
 
+    /// The body of an answer.
+    pub(crate) fn text(&self, path: &str) -> String {
+        self.curl(&[path])
+    }
+
     pub(crate) fn download(&self, path: &str, to: &Path) {
         self.curl(&[path, "--fail", "--output", to.to_str().unwrap()]);
     }

@@ -11,10 +11,11 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 
 use super::{
     BUILD_INFO, FETCH_FAILURES, FETCH_TIME, FETCHED_BYTES, FETCHES, Family, IMAGES, IMAGES_COLLECTED,
-    IMAGES_IN_USE, READY_IMAGES, RELEASE_LOOKUP_FAILURES, RELEASE_LOOKUPS, START_TIME,
+    IMAGES_IN_USE, LIST_ENTRIES, LIST_RELOADS, READY_IMAGES, RELEASE_LOOKUP_FAILURES, RELEASE_LOOKUPS,
+    START_TIME,
 };
 
-const FAMILIES: [Family; 12] = [
+const FAMILIES: [Family; 14] = [
     BUILD_INFO,
     START_TIME,
     IMAGES,
@@ -27,6 +28,8 @@ const FAMILIES: [Family; 12] = [
     FETCH_TIME,
     RELEASE_LOOKUPS,
     RELEASE_LOOKUP_FAILURES,
+    LIST_RELOADS,
+    LIST_ENTRIES,
 ];
 
 /// The state of images that nobody asks for any more, beside those that [`ImageState`] names.
@@ -65,7 +68,7 @@ impl Collector for ImageMetrics {
         // The report holds leases, which would count as use.
         let in_use = self.catalog.images_in_use();
         let report = self.catalog.report();
-        let statistics = self.catalog.statistics();
+        let (statistics, list) = (self.catalog.statistics(), self.catalog.list());
         let started = self.started.duration_since(UNIX_EPOCH).unwrap_or_default();
         vec![
             BUILD_INFO.gauges([(env!("CARGO_PKG_VERSION"), 1.0)]),
@@ -80,6 +83,14 @@ impl Collector for ImageMetrics {
             FETCH_TIME.counter(statistics.fetching().as_secs_f64()),
             RELEASE_LOOKUPS.counter(number(statistics.lookups())),
             RELEASE_LOOKUP_FAILURES.counter(number(statistics.failed_lookups())),
+            LIST_RELOADS.counters([
+                ("applied", number(statistics.applied_lists())),
+                ("refused", number(statistics.refused_lists())),
+            ]),
+            LIST_ENTRIES.gauges([
+                ("environment", number(list.of_environment as u64)),
+                ("feed", number(list.of_feed as u64)),
+            ]),
         ]
     }
 }
@@ -109,11 +120,13 @@ fn number(value: u64) -> f64 {
 
 impl Family {
     fn counter(&self, value: f64) -> MetricFamily {
-        let mut counter = Counter::default();
-        counter.set_value(value);
-        let mut metric = Metric::default();
-        metric.set_counter(counter);
-        self.with(MetricType::COUNTER, vec![metric])
+        self.with(MetricType::COUNTER, vec![counter(value)])
+    }
+
+    /// One counter for each value of the family's labels, of which it has at most one.
+    fn counters(&self, values: impl IntoIterator<Item = (&'static str, f64)>) -> MetricFamily {
+        let metrics = values.into_iter().map(|(label, value)| self.labelled(counter(value), label));
+        self.with(MetricType::COUNTER, metrics.collect())
     }
 
     fn gauge(&self, value: f64) -> MetricFamily {
@@ -122,18 +135,19 @@ impl Family {
 
     /// One gauge for each value of the family's labels, of which it has at most one.
     fn gauges(&self, values: impl IntoIterator<Item = (&'static str, f64)>) -> MetricFamily {
-        let with_label = |(label_value, value): (&str, f64)| {
-            let mut metric = gauge(value);
-            let label = |name: &&str| {
-                let mut label = LabelPair::default();
-                label.set_name((*name).to_owned());
-                label.set_value(label_value.to_owned());
-                label
-            };
-            metric.set_label(self.labels.iter().map(label).collect());
-            metric
+        let metrics = values.into_iter().map(|(label, value)| self.labelled(gauge(value), label));
+        self.with(MetricType::GAUGE, metrics.collect())
+    }
+
+    fn labelled(&self, mut metric: Metric, value: &str) -> Metric {
+        let label = |name: &&str| {
+            let mut label = LabelPair::default();
+            label.set_name((*name).to_owned());
+            label.set_value(value.to_owned());
+            label
         };
-        self.with(MetricType::GAUGE, values.into_iter().map(with_label).collect())
+        metric.set_label(self.labels.iter().map(label).collect());
+        metric
     }
 
     fn with(&self, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
@@ -152,4 +166,12 @@ fn gauge(value: f64) -> Metric {
         gauge.set_value(value);
         gauge
     })
+}
+
+fn counter(value: f64) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    let mut metric = Metric::default();
+    metric.set_counter(counter);
+    metric
 }

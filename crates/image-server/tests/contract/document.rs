@@ -42,7 +42,7 @@ fn clauses() -> Vec<Clause> {
 }
 
 /// Modules with journeys of the whole program. Others than these are about its commands.
-const OF_THE_PROGRAM: [&str; 4] = ["boots", "crashes", "https", "os_images"];
+const OF_THE_PROGRAM: [&str; 5] = ["boots", "crashes", "https", "lists", "os_images"];
 
 /// The names of all tests that clauses are about, as `module::test`; `program::` goes before those of the program.
 fn tests() -> BTreeSet<String> {

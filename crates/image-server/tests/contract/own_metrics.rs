@@ -151,7 +151,7 @@ async fn the_document_lists_the_values_that_labels_have() {
             there.entry(label.clone()).or_default().insert(value.clone());
         }
     }
-    for label in ["state", "proof"] {
+    for label in ["state", "proof", "result", "source"] {
         assert_eq!(listed[label], there[label], "{label}");
     }
     for label in ["handler", "method"] {
@@ -291,6 +291,18 @@ async fn what_was_fetched_and_collected_is_shown() {
     let families = scrape(&site).await;
     let expected = ["5", "4", "3221225472", "2.5", "7", "6", "1"];
     assert_eq!(counters.map(|name| value(&families, name)), expected);
+}
+
+#[tokio::test]
+async fn lists_and_their_entries_are_counted() {
+    let site = Site::start().await;
+    let statistics = site.catalog.statistics();
+    (0..3).for_each(|_| statistics.count_applied_list());
+    statistics.count_refused_list();
+    site.catalog.set_list_entries(5, 7);
+    let families = scrape(&site).await;
+    assert_eq!(by_label(&families, "list_reloads_total"), [("applied", "3"), ("refused", "1")]);
+    assert_eq!(by_label(&families, "list_entries"), [("environment", "5"), ("feed", "7")]);
 }
 
 #[tokio::test]

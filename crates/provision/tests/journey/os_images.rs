@@ -211,10 +211,10 @@ async fn a_restart_goes_on_with_a_half_read_image_if_that_is_safe() {
         site.origin.inject_once("/live.iso", Fault::StallAfter(20_000_000));
         let run = site.provision_os_images(&[entry("4.18", &url)], &[]);
         run.until("most of it has arrived", |run| run.received("4.18") > 15_000_000).await;
-        let name = run.download_names.first().unwrap().clone();
+        let name = run.names.borrow().downloads.first().unwrap().clone();
         run.stop().await;
         // It is synced, or removed, by a thread that was writing it.
-        site.until(|site| site.unfinished().len() == if safe { 2 } else { 0 }).await;
+        site.until(|site| site.unfinished().len() == if safe { 2 } else { 0 } && site.is_at_rest()).await;
         assert!(site.unfinished().iter().all(|file| file.starts_with(&name)), "{:?}", site.unfinished());
 
         let run = site.provision_os_images(&[entry("4.18", &url)], &[]);

@@ -127,7 +127,7 @@ async fn of_a_multi_payload_the_list_is_signed_or_the_image_that_is_read() {
 async fn retired(site: &Site, run: &Run, keyrings: BTreeSet<coreos_names::Sha256>) -> bool {
     let store = ImageStore::open(site.data_dir(), Limits::default()).unwrap();
     let day = Duration::from_hours(24);
-    let collector = Collector::new(store, std::sync::Arc::clone(&run.catalog), [].into(), [].into(), day)
+    let collector = Collector::new(store, std::sync::Arc::clone(&run.catalog), run.names.clone(), day)
         .requiring(keyrings);
     collector.serve_known().await;
     run.is_ready(OS_BUILD, Arch::X86_64)

@@ -1,15 +1,14 @@
 //! A registry, a web server and a data directory, and a provisioner between them.
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use coreos_names::{Arch, ImageKind};
 use image_store::{Catalog, ImageState, ImageStore, Lease, Limits, Lookup};
 use oci_registry::{Config, PullSecret, Registry, Retry};
 use provision::origin::{self, Origin};
-use provision::{Provisioner, RetryPolicy, os_images};
+use provision::{Desired, Names, Provisioner, RetryPolicy, os_images};
 use release_payload::{SignaturePolicy, release_images};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,12 +17,19 @@ use test_support::install_crypto_provider;
 use test_support::origin::OriginServer;
 use test_support::payload::{Content, Release, ReleaseBuilder};
 use test_support::registry::{TokenRegistry, TokenRegistryBuilder};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const REPOSITORY: &str = "mirror/ocp-release";
 
 /// Enough for the slowest machine; only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+const MOMENT: RetryPolicy =
+    RetryPolicy { shortest: Duration::from_millis(1), longest: Duration::from_millis(10) };
+
+const A_WHILE: RetryPolicy =
+    RetryPolicy { shortest: Duration::from_millis(50), longest: Duration::from_millis(200) };
 
 /// The ISO of a fixture, as content of a payload.
 pub(crate) fn content(arch: Arch) -> Content {
@@ -100,6 +106,16 @@ impl Site {
         files(&self.data.path().join(".coreos-image-service/v1/staging"))
     }
 
+    /// Whether nobody is at any of the files on their way.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let staging = self.data.path().join(".coreos-image-service/v1/staging");
+        let is_free = |name| match std::fs::File::open(staging.join(name)) {
+            Ok(file) => file.try_lock().is_ok(),
+            Err(_) => true,
+        };
+        self.unfinished().iter().all(is_free)
+    }
+
     /// Waits until no file is on its way. A thread that writes hears of the end when it next asks for bytes.
     pub(crate) async fn until_nothing_is_unfinished(&self) {
         self.until(|site| site.unfinished().is_empty()).await;
@@ -141,12 +157,39 @@ impl Site {
     pub(crate) fn provision_one_by_one(&self, os_images: &[Value]) -> Run {
         let hour = Duration::from_hours(1);
         let patient = RetryPolicy { shortest: hour, longest: 2 * hour };
-        self.provision_in(os_images, "{\"auths\": {}}", &[], || {}, patient, 1)
+        self.provision_in(os_images, "{\"auths\": {}}", &[], || {}, (patient, A_WHILE), 1)
+    }
+
+    /// Provisions releases with these waits between attempts.
+    pub(crate) fn provision_patiently(
+        &self,
+        pull_secret: &str,
+        releases: &[(&str, &str, &str, &str)],
+        retry: RetryPolicy,
+    ) -> Run {
+        self.provision_in(&[], pull_secret, releases, || {}, (MOMENT, retry), 2)
     }
 
     /// The same with another pull secret.
     pub(crate) fn provision_with(&self, pull_secret: &str, releases: &[(&str, &str, &str, &str)]) -> Run {
         self.provision_all(&[], pull_secret, releases, || {})
+    }
+
+    /// A client for the registries of these releases and for this site's.
+    pub(crate) fn registry_client(
+        &self,
+        pull_secret: &str,
+        releases: &[(&str, &str, &str, &str)],
+    ) -> Registry {
+        let registries = releases.iter().map(|release| release.3.split_once('/').unwrap().0);
+        let ours = [self.registry.address()].into_iter().chain(self.cdn.as_deref());
+        let config = Config {
+            credentials: PullSecret::parse(pull_secret).unwrap().into(),
+            insecure: registries.chain(ours).map(|host| host.parse().unwrap()).collect(),
+            retry: Retry { tries: 2, first_delay: Duration::from_millis(1), ..Retry::default() },
+            ..Config::default()
+        };
+        Registry::new(config).unwrap()
     }
 
     fn provision_all(
@@ -156,8 +199,7 @@ impl Site {
         releases: &[(&str, &str, &str, &str)],
         prepare: impl FnOnce(),
     ) -> Run {
-        let moment = RetryPolicy { shortest: Duration::from_millis(1), longest: Duration::from_millis(10) };
-        self.provision_in(os_images, pull_secret, releases, prepare, moment, 2)
+        self.provision_in(os_images, pull_secret, releases, prepare, (MOMENT, A_WHILE), 2)
     }
 
     fn provision_in(
@@ -166,39 +208,20 @@ impl Site {
         pull_secret: &str,
         releases: &[(&str, &str, &str, &str)],
         prepare: impl FnOnce(),
-        origin_retry: RetryPolicy,
+        (origin_retry, retry): (RetryPolicy, RetryPolicy),
         concurrent_downloads: usize,
     ) -> Run {
-        let os_images = match os_images {
-            [] => Vec::new(),
-            entries => os_images::parse(&json!(entries).to_string()).unwrap(),
-        };
         let origin =
             origin::Config { tries: 2, retry: origin_retry, max_size: u64::MAX, ..Default::default() };
-        let registries = releases.iter().map(|release| release.3.split_once('/').unwrap().0);
-        let config = Config {
-            credentials: PullSecret::parse(pull_secret).unwrap().into(),
-            insecure: registries.chain(self.cdn.as_deref()).map(|host| host.parse().unwrap()).collect(),
-            retry: Retry { tries: 2, first_delay: Duration::from_millis(1), ..Retry::default() },
-            ..Config::default()
-        };
-        let releases: Vec<_> = releases
-            .iter()
-            .map(|(openshift_version, version, arch, url)| {
-                let (arch, os_stream) =
-                    arch.split_once(' ').map_or((*arch, None), |(arch, os)| (arch, Some(os)));
-                json!({"openshift_version": openshift_version, "version": version, "cpu_architecture": arch,
-                       "os_stream": os_stream, "url": url})
-            })
-            .collect();
-        let releases = release_images::parse(&json!(releases).to_string()).unwrap();
+        let registry = self.registry_client(pull_secret, releases);
+        let desired = desired(os_images, releases, &registry);
         let catalog = Arc::new(Catalog::default());
         let mut provisioner = Provisioner::new(
-            Registry::new(config).unwrap(),
+            registry,
             Origin::new(origin).unwrap(),
             ImageStore::open(self.data.path(), Limits::default()).unwrap(),
             Arc::clone(&catalog),
-            RetryPolicy { shortest: Duration::from_millis(50), longest: Duration::from_millis(200) },
+            retry,
             concurrent_downloads,
         );
         if let Some(policy) = &self.signatures {
@@ -206,8 +229,9 @@ impl Site {
         }
         let provisioner = Arc::new(provisioner);
         prepare();
-        let mut provisioning = provisioner.announce(os_images, releases);
-        let download_names = provisioning.download_names();
+        let (lists, list) = watch::channel(desired);
+        let mut provisioning = provisioner.follow(list);
+        let names = provisioning.names();
         let known = Arc::new(OnceLock::new());
         let (served, noted) = (Arc::clone(&catalog), Arc::clone(&known));
         let task = tokio::spawn(async move {
@@ -216,8 +240,26 @@ impl Site {
             noted.set(ready).expect("it is set once");
             provisioning.run().await;
         });
-        Run { catalog, download_names, known, task }
+        Run { catalog, names, known, lists: Mutex::new(Some(lists)), task }
     }
+}
+
+/// A list that is complete.
+fn desired(os_images: &[Value], releases: &[(&str, &str, &str, &str)], registry: &Registry) -> Desired {
+    let os_images = match os_images {
+        [] => Vec::new(),
+        entries => os_images::parse(&json!(entries).to_string()).unwrap(),
+    };
+    let releases: Vec<_> = releases
+        .iter()
+        .map(|(openshift_version, version, arch, url)| {
+            let (arch, os_stream) = arch.split_once(' ').map_or((*arch, None), |(arch, os)| (arch, Some(os)));
+            json!({"openshift_version": openshift_version, "version": version, "cpu_architecture": arch,
+                   "os_stream": os_stream, "url": url})
+        })
+        .collect();
+    let releases = release_images::parse(&json!(releases).to_string()).unwrap();
+    Desired { os_images, releases, registry: registry.clone(), is_complete: true }
 }
 
 fn files(directory: &Path) -> Vec<String> {
@@ -231,15 +273,32 @@ fn files(directory: &Path) -> Vec<String> {
 /// A provisioner at work.
 pub(crate) struct Run {
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) download_names: BTreeSet<String>,
+    pub(crate) names: watch::Receiver<Names>,
     /// How many images were ready before the first request would have been answered.
     pub(crate) known: Arc<OnceLock<usize>>,
+    /// What is desired; gone when there will be no other list.
+    lists: Mutex<Option<watch::Sender<Desired>>>,
     task: JoinHandle<()>,
 }
 
 impl Run {
-    /// Waits until nothing is left to do.
+    /// Replaces the list, and goes on with the same client.
+    pub(crate) fn desire(&self, os_images: &[Value], releases: &[(&str, &str, &str, &str)]) {
+        let lists = self.lists.lock().unwrap();
+        let lists = lists.as_ref().expect("the list may still change");
+        let registry = lists.borrow().registry.clone();
+        lists.send_replace(desired(os_images, releases, &registry));
+    }
+
+    /// Goes on with the same list and another client.
+    pub(crate) fn ask_with(&self, registry: Registry) {
+        let lists = self.lists.lock().unwrap();
+        lists.as_ref().expect("the list may still change").send_modify(|list| list.registry = registry);
+    }
+
+    /// Waits until nothing is left to do and would be with the list that there is.
     pub(crate) async fn finished(&self) {
+        self.lists.lock().unwrap().take();
         self.until("everything is done", |run| run.task.is_finished()).await;
     }
 

@@ -1,0 +1,285 @@
+//! The feed: what it reads is turned into lists, and what cannot be is told once.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coreos_names::WithCauses;
+use image_store::Catalog;
+use oci_registry::{Config, Registry};
+use provision::Desired;
+use release_payload::release_images::ReleaseImage;
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::cluster::{Cluster, Reading, Readings};
+use crate::directory::{self, Contents, Files, Unreadable};
+use crate::documents::{Documents, SecretText};
+use crate::list::{self, Environment};
+
+/// Where lists come from beside the environment.
+#[derive(Debug)]
+pub enum Source {
+    /// Nowhere.
+    None,
+    /// A directory with a file for each of [`crate::CONFIGURATION`], and one for [`crate::PULL_SECRET`]. None of the files
+    /// needs to be there.
+    Directory(PathBuf),
+    /// A ConfigMap and a Secret called [`crate::FEED_NAME`].
+    Cluster(Cluster),
+}
+
+/// Follows what the environment and a source ask for.
+#[derive(Debug)]
+pub struct Feed {
+    environment: Environment,
+    files: Files,
+    /// What is in the files, as it was read last.
+    contents: Result<Contents, Unreadable>,
+    readings: Option<Readings>,
+    /// What the cluster has, as it was read last.
+    reading: Option<Reading>,
+    ticks: Interval,
+    /// Whether the first list was handed on.
+    has_started: bool,
+    /// How registries are asked.
+    config: Config,
+    lists: watch::Sender<Desired>,
+    catalog: Arc<Catalog>,
+    /// What the list in use was made of; `None` as long as that is the environment's alone for want of better.
+    applied: Option<Reports>,
+    /// What could not be used the last time, and whether that was said.
+    refused: Option<(Result<Reports, Unreadable>, bool)>,
+    said_that_there_is_no_pull_secret: bool,
+    /// The releases of which it was said that the pull secret does not help with them.
+    asked_anonymously: BTreeSet<String>,
+}
+
+/// All that was read at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Reports {
+    documents: Documents,
+    pull_secret_file: Option<SecretText>,
+    is_complete: bool,
+}
+
+impl Feed {
+    /// Reads what can be read without waiting. The first list is there when this returns.
+    ///
+    /// `pull_secret_file` is where the environment's pull secret was read from, if from a file; it is read again when it
+    /// changes. Fails only if registries cannot be asked as the environment says.
+    pub fn new(
+        environment: Environment,
+        pull_secret_file: Option<PathBuf>,
+        source: Source,
+        catalog: Arc<Catalog>,
+    ) -> Result<(Self, watch::Receiver<Desired>), oci_registry::Error> {
+        let (directory, readings) = match source {
+            Source::None => (None, None),
+            Source::Directory(directory) => (Some(directory), None),
+            Source::Cluster(cluster) => (None, Some(cluster.watch())),
+        };
+        let mut ticks = tokio::time::interval(directory::INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let registry = Registry::new(environment.registry.clone())?;
+        let config = environment.registry.clone();
+        warn_of_pull_secret(&config);
+        let desired = Desired { os_images: Vec::new(), releases: Vec::new(), registry, is_complete: false };
+        let (lists, list) = watch::channel(desired);
+        let mut feed = Self {
+            environment,
+            files: Files { directory, pull_secret: pull_secret_file },
+            contents: Ok(Contents::default()),
+            readings,
+            reading: None,
+            ticks,
+            has_started: false,
+            config,
+            lists,
+            catalog,
+            applied: None,
+            refused: None,
+            said_that_there_is_no_pull_secret: false,
+            asked_anonymously: BTreeSet::new(),
+        };
+        // The environment's part was checked before and serves whatever becomes of the rest.
+        let is_alone = feed.files.directory.is_none() && feed.readings.is_none();
+        feed.apply(Reports { is_complete: is_alone, ..Reports::default() })
+            .unwrap_or_else(|problems| feed.refuse(&problems));
+        feed.applied = None;
+        if !feed.files.is_empty() {
+            feed.contents = feed.files.read_blocking();
+            feed.take(false);
+        }
+        feed.has_started = true;
+        Ok((feed, list))
+    }
+
+    /// Waits until the list is complete, but no longer than `patience`.
+    pub async fn wait_until_complete(&mut self, patience: Duration) {
+        let complete = async { while !self.lists.borrow().is_complete && self.step().await {} };
+        // The time being up or the list being complete, the service begins.
+        let _ = tokio::time::timeout(patience, complete).await;
+    }
+
+    /// Follows the sources. Ends at once if there are none; dropped, it stops.
+    pub async fn run(mut self) {
+        while self.step().await {}
+    }
+
+    /// Waits for something to read and takes it. Returns whether there will be more.
+    async fn step(&mut self) -> bool {
+        if self.readings.is_none() && self.files.is_empty() {
+            return false;
+        }
+        let changed = async {
+            match &mut self.readings {
+                Some(readings) => readings.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_last_word = tokio::select! {
+            changed = changed => {
+                let Some(reading) = changed else { return false };
+                self.reading = Some(reading);
+                true
+            }
+            _ = self.ticks.tick(), if !self.files.is_empty() => false,
+        };
+        if !is_last_word {
+            self.contents = self.files.read().await;
+        }
+        self.take(is_last_word);
+        true
+    }
+
+    /// Takes over what was read, if it is something else and can be used. What was read from files may be half written:
+    /// unless it is the last word, it is complained of only when it was read twice.
+    fn take(&mut self, is_last_word: bool) {
+        let reports = self.contents.clone().map(|Contents { documents, pull_secret }| {
+            let of_cluster = self.reading.as_ref().map(|Reading { documents }| documents.clone());
+            let read = documents.or(of_cluster);
+            let is_complete = read.is_some() || self.readings.is_none();
+            Reports { documents: read.unwrap_or_default(), pull_secret_file: pull_secret, is_complete }
+        });
+        if reports.as_ref().ok().is_some_and(|reports| self.applied.as_ref() == Some(reports)) {
+            if self.refused.take().is_some() {
+                self.catalog.set_list_problem(None);
+            }
+            return;
+        }
+        if self.refused.as_ref().is_some_and(|(refused, is_said)| *refused == reports && *is_said) {
+            return;
+        }
+        let result = match &reports {
+            Ok(reports) => self.apply(reports.clone()),
+            Err(error) => Err(vec![error.to_string()]),
+        };
+        match result {
+            Ok(()) => self.refused = None,
+            Err(problems) => {
+                let was_seen = self.refused.as_ref().is_some_and(|(refused, _)| *refused == reports);
+                let is_said = is_last_word || was_seen;
+                self.refused = Some((reports, is_said));
+                if is_said {
+                    self.refuse(&problems);
+                }
+            }
+        }
+    }
+
+    /// Makes a list of it and hands that on.
+    fn apply(&mut self, reports: Reports) -> Result<(), Vec<String>> {
+        let Reports { documents, pull_secret_file, is_complete } = &reports;
+        let has_pull_secret = self.environment.has_pull_secret || documents.access.pull_secret.is_some();
+        let list = list::list(&self.environment, documents, has_pull_secret);
+        let access = |reports: &Reports| (reports.documents.access.clone(), reports.pull_secret_file.clone());
+        let used = self.applied.as_ref().map_or_else(Default::default, access);
+        let registry = if used == access(&reports) {
+            Ok(None)
+        } else {
+            let file = pull_secret_file.as_ref().map(SecretText::expose);
+            list::registry(&self.environment, file, &documents.access).and_then(|config| {
+                let client = Registry::new(config.clone());
+                let client = client.map_err(|error| vec![WithCauses(&error).to_string()])?;
+                Ok(Some((client, config)))
+            })
+        };
+        let (list, registry) = match (list, registry) {
+            (Ok(list), Ok(registry)) => (list, registry),
+            (list, registry) => {
+                return Err([list.err(), registry.err()].into_iter().flatten().flatten().collect());
+            }
+        };
+        if list.without_pull_secret > 0 && !self.said_that_there_is_no_pull_secret {
+            self.said_that_there_is_no_pull_secret = true;
+            tracing::info!(
+                releases = list.without_pull_secret,
+                "there is no pull secret: releases are left alone until there is one"
+            );
+        }
+        let (of_environment, of_feed) = (list.of_environment, list.of_feed());
+        self.catalog.set_list_entries(of_environment, of_feed);
+        self.catalog.set_list_problem(None);
+        if self.has_started {
+            self.catalog.statistics().count_applied_list();
+            tracing::info!(
+                entries.environment = of_environment,
+                entries.feed = of_feed,
+                is_complete,
+                registries = if registry.is_some() { "asked anew" } else { "asked as before" },
+                "another list of images is in use"
+            );
+        }
+        let client = registry.map(|(client, config)| {
+            warn_of_pull_secret(&config);
+            self.config = config;
+            self.asked_anonymously.clear();
+            client
+        });
+        self.warn_of_anonymous(&list.releases);
+        self.lists.send_modify(|desired| {
+            desired.os_images = list.os_images;
+            desired.releases = list.releases;
+            desired.is_complete = *is_complete;
+            if let Some(client) = client {
+                desired.registry = client;
+            }
+        });
+        self.applied = Some(reports);
+        Ok(())
+    }
+
+    /// Tells what is wrong. The list in use stays.
+    fn refuse(&self, problems: &[String]) {
+        self.catalog.statistics().count_refused_list();
+        let problems = problems.join("; ");
+        tracing::error!(problems, "the list of images cannot be used; the one before it stays");
+        self.catalog.set_list_problem(Some(problems));
+    }
+
+    /// Says once which releases the pull secret will not help with.
+    fn warn_of_anonymous(&mut self, releases: &[ReleaseImage]) {
+        let secret = self.config.credentials.current();
+        for ReleaseImage { pullspec, .. } in releases {
+            if pullspec.path().is_none()
+                && matches!(secret.lookup(pullspec), Ok(None))
+                && self.asked_anonymously.insert(pullspec.to_string())
+            {
+                let near_miss =
+                    secret.near_miss(pullspec).map(|miss| format!("; {miss}")).unwrap_or_default();
+                tracing::warn!(
+                    "the pull secret has no entry for {pullspec}, which is asked anonymously{near_miss}"
+                );
+            }
+        }
+    }
+}
+
+/// Says what is odd about the pull secret.
+fn warn_of_pull_secret(config: &Config) {
+    for warning in config.credentials.current().warnings() {
+        tracing::warn!("{warning}");
+    }
+}

@@ -1,0 +1,157 @@
+//! A ConfigMap and a Secret.
+
+use std::time::Duration;
+
+use image_feed::{Cluster, Patience, Source};
+use serde_json::{Value, json};
+
+use crate::api_server::{ApiServer, NAMESPACE};
+use crate::site::{Site, releases};
+
+/// `{"auths":{}}`
+const PULL_SECRET: &str = "eyJhdXRocyI6e319";
+/// The same with a user and a password for `r.io`.
+const OTHER_PULL_SECRET: &str = "eyJhdXRocyI6eyJyLmlvIjp7InVzZXJuYW1lIjoiYSIsInBhc3N3b3JkIjoiYiJ9fX0=";
+
+fn config(pullspecs: &[&str]) -> Value {
+    json!({"release-images.json": releases(pullspecs)})
+}
+
+fn secret(base64: &str) -> Value {
+    json!({".dockerconfigjson": base64})
+}
+
+fn start(server: &ApiServer, is_required: bool) -> Site {
+    test_support::install_crypto_provider();
+    let patience = Patience {
+        shortest: Duration::from_millis(10),
+        longest: Duration::from_millis(50),
+        forbidden: Duration::from_millis(20),
+    };
+    Site::start(
+        Source::Cluster(Cluster::with_client(server.client(), NAMESPACE, is_required, patience)),
+        None,
+    )
+}
+
+/// A feed that is at work, with `r.io/a:1`.
+async fn at_work() -> (ApiServer, Site) {
+    let server = ApiServer::start().await;
+    server.apply("configmaps", &config(&["r.io/a:1"]));
+    server.apply("secrets", &secret(PULL_SECRET));
+    let site = start(&server, true);
+    site.until(&["r.io/environment:1", "r.io/a:1"]).await;
+    (server, site)
+}
+
+#[tokio::test]
+async fn changes_of_both_objects_are_followed() {
+    let (server, site) = at_work().await;
+    let first = site.list().registry;
+    server.apply("configmaps", &config(&["r.io/a:1", "r.io/b:1"]));
+    site.until(&["r.io/environment:1", "r.io/a:1", "r.io/b:1"]).await;
+    assert!(site.list().registry.is_same(&first), "nothing has changed for it");
+    server.apply("secrets", &secret(OTHER_PULL_SECRET));
+    site.wait("there is another client", |site| !site.list().registry.is_same(&first)).await;
+    server.apply("configmaps", &config(&[]));
+    site.until(&["r.io/environment:1"]).await;
+    assert_eq!(server.lists("configmaps"), 1, "it was watched all the time");
+
+    // A Role that names the two objects allows no more.
+    for request in server.requests() {
+        assert!(request.contains("fieldSelector=metadata.name%3Dcoreos-image-service-feed"), "{request}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_waited_for_and_what_is_deleted_leaves_the_environment() {
+    let server = ApiServer::start().await;
+    let site = start(&server, true);
+    site.until(&[]).await;
+    server.apply("secrets", &secret(PULL_SECRET));
+    site.until(&["r.io/environment:1"]).await;
+    server.apply("configmaps", &config(&["r.io/a:1"]));
+    site.until(&["r.io/environment:1", "r.io/a:1"]).await;
+    server.delete("configmaps");
+    site.until(&["r.io/environment:1"]).await;
+    server.delete("secrets");
+    site.until(&[]).await;
+    server.apply("secrets", &secret(PULL_SECRET));
+    site.until(&["r.io/environment:1"]).await;
+}
+
+#[tokio::test]
+async fn a_watch_that_breaks_or_is_too_old_is_begun_anew() {
+    let (server, site) = at_work().await;
+    server.interrupt();
+    server.apply("configmaps", &config(&["r.io/b:1"]));
+    site.until(&["r.io/environment:1", "r.io/b:1"]).await;
+    let lists = server.lists("configmaps");
+    server.forget();
+    server.apply("configmaps", &config(&["r.io/c:1"]));
+    site.until(&["r.io/environment:1", "r.io/c:1"]).await;
+    assert!(server.lists("configmaps") > lists, "it was listed again");
+    assert_eq!(site.catalog.statistics().refused_lists(), 0);
+}
+
+#[tokio::test]
+async fn what_is_deleted_while_nobody_watches_is_noticed() {
+    let (server, site) = at_work().await;
+    server.refuse(Some(503));
+    server.interrupt();
+    server.delete("configmaps");
+    let asked = server.requests().len();
+    site.wait("it was asked in vain", |_| server.requests().len() > asked + 3).await;
+    assert_eq!(site.pullspecs(), ["r.io/environment:1", "r.io/a:1"], "nobody knows yet");
+    server.forget();
+    server.refuse(None);
+    site.until(&["r.io/environment:1"]).await;
+}
+
+#[tokio::test]
+async fn without_permission_the_environment_counts_until_there_is_one() {
+    for is_required in [true, false] {
+        let server = ApiServer::start().await;
+        server.apply("configmaps", &config(&["r.io/a:1"]));
+        server.apply("secrets", &secret(PULL_SECRET));
+        server.refuse(Some(403));
+        let site = start(&server, is_required);
+        site.until(&[]).await;
+        server.refuse(None);
+        site.until(&["r.io/environment:1", "r.io/a:1"]).await;
+
+        // Taken away again, it takes nothing with it.
+        server.refuse(Some(403));
+        server.interrupt();
+        let asked = server.requests().len();
+        site.wait("it was asked in vain", |_| server.requests().len() > asked + 3).await;
+        assert_eq!(site.pullspecs(), ["r.io/environment:1", "r.io/a:1"]);
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_complete_without_a_feed_only_where_none_is_required() {
+    let server = ApiServer::start().await;
+    server.refuse(Some(500));
+    let [required, optional] = [true, false].map(|is_required| start(&server, is_required));
+    optional.until(&[]).await;
+    let asked = server.requests().len();
+    required.wait("it was asked in vain", |_| server.requests().len() > asked + 10).await;
+    assert!(!required.list().is_complete);
+}
+
+#[tokio::test]
+async fn a_broken_object_keeps_the_list() {
+    let (server, site) = at_work().await;
+    server.apply("configmaps", &json!({"release-images.json": "{"}));
+    site.until_refused(1).await;
+    assert_eq!(site.pullspecs(), ["r.io/environment:1", "r.io/a:1"]);
+    assert!(site.catalog.list().problem.is_some());
+    server.apply("secrets", &secret("bm90IEpTT04="));
+    site.until_refused(2).await;
+    assert_eq!(site.pullspecs(), ["r.io/environment:1", "r.io/a:1"]);
+    server.apply("configmaps", &config(&["r.io/b:1"]));
+    server.apply("secrets", &secret(PULL_SECRET));
+    site.until(&["r.io/environment:1", "r.io/b:1"]).await;
+    assert_eq!(site.catalog.list().problem, None);
+}
