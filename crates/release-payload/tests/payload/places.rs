@@ -107,7 +107,7 @@ fn built(multi: bool, flaws: &[Flaw]) -> Release {
 async fn take(server: &DockerRegistry, release: &str, arch: Arch) -> Result<Extracted, Error> {
     let registry = client(server.address(), &server.pull_secret());
     let pullspec = format!("{}/{release}", server.address()).parse().unwrap();
-    let payload = Payload::resolve(&registry, &pullspec).await?;
+    let payload = Payload::resolve(&registry, &pullspec, None).await?;
     extract(&registry, &payload, arch).await
 }
 

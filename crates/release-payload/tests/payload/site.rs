@@ -127,7 +127,7 @@ impl Site {
     }
 
     pub(crate) async fn resolve(&self, pullspec: &str) -> Result<Payload, Error> {
-        Payload::resolve(&self.registry, &pullspec.parse().unwrap()).await
+        Payload::resolve(&self.registry, &pullspec.parse().unwrap(), None).await
     }
 
     /// The ISO of a release for x86_64.
