@@ -87,7 +87,7 @@ fn is_empty_list(json: &str) -> bool {
 }
 
 /// How registries are asked, as the environment and the feed say. The pull secret of the feed takes the place of the
-/// environment's, or of the one that is now in its file; CAs and mirrors are added to it.
+/// environment's; CAs and mirrors are added to it. What is now in the environment's file is only judged here.
 pub(crate) fn registry(
     environment: &Environment,
     pull_secret_file: Option<&str>,
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_feeds_pull_secret_goes_before_the_files_and_that_before_the_environments() {
+    fn the_feeds_pull_secret_goes_before_the_environments() {
         let secret =
             |user: &str| format!(r#"{{"auths":{{"r.io":{{"username":"{user}","password":"secret"}}}}}}"#);
         let environment = environment(&[], &[]);
@@ -237,10 +237,11 @@ mod tests {
             config.credentials.current().lookup(&"r.io/a:1".parse().unwrap()).unwrap().is_some()
         };
         assert!(!has_entry(registry(&environment, None, &access(None)).unwrap()));
-        assert!(has_entry(registry(&environment, Some(&secret("a")), &access(None)).unwrap()));
         let none = r#"{"auths":{}}"#;
         assert!(!has_entry(registry(&environment, Some(&secret("a")), &access(Some(none))).unwrap()));
         assert!(has_entry(registry(&environment, Some(none), &access(Some(&secret("a")))).unwrap()));
+        let problems = registry(&environment, Some("secret"), &access(None)).unwrap_err();
+        assert!(problems[0].starts_with("PULL_SECRET_FILE: the pull secret is not JSON"), "{problems:?}");
         let problems = registry(&environment, None, &access(Some("secret"))).unwrap_err();
         assert!(problems[0].starts_with(".dockerconfigjson: the pull secret is not JSON"), "{problems:?}");
     }
