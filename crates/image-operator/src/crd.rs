@@ -156,7 +156,7 @@ pub struct DeploymentRef {
 }
 
 /// What can run the image service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum WorkloadKind {
     /// `apps/v1` Deployment.
     #[default]

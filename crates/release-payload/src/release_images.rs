@@ -63,7 +63,7 @@ pub fn parse(json: &str) -> Result<Vec<ReleaseImage>, InvalidReleaseImages> {
 /// Writes the setting so that [`parse`] reads the same list back, in the given order, and that assisted-service, which
 /// wants more members, takes it too.
 pub fn to_json(releases: &[ReleaseImage]) -> String {
-    Value::from_iter(releases.iter().map(entry)).to_string()
+    releases.iter().map(entry).collect::<Value>().to_string()
 }
 
 /// An entry of several architectures is named as in assisted-service's own lists: `multi`, with the same end to both
