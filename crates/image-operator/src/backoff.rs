@@ -21,7 +21,7 @@ impl Backoff {
         let factor = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1).min(31);
         let pause = self.first.saturating_mul(factor).min(self.longest);
-        pause - pause.mul_f64(0.25 * random())
+        pause.saturating_sub(pause.mul_f64(0.25 * random()))
     }
 
     /// Something has succeeded.

@@ -128,7 +128,7 @@ impl Inputs {
                 reduced::agent_service_config,
             ),
             mirrors: [
-                (kinds::image_digest_mirror_set(), reduced::digest_mirrors as fn(DynamicObject) -> Value),
+                (kinds::image_digest_mirror_set(), reduced::digest_mirrors as fn(&DynamicObject) -> Value),
                 (kinds::image_tag_mirror_set(), reduced::tag_mirrors),
                 (kinds::image_content_source_policy(), reduced::content_sources),
             ]

@@ -118,9 +118,9 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn releases(&self, states: impl Iterator<Item = ReleaseState> + Clone) {
+    pub(crate) fn releases(&self, states: &[ReleaseState]) {
         for state in ReleaseState::ALL {
-            let count = states.clone().filter(|other| *other == state).count();
+            let count = states.iter().filter(|other| **other == state).count();
             self.releases.with_label_values(&[state.name()]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }

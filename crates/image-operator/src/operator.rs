@@ -220,7 +220,8 @@ impl Leading<'_> {
         let writes_feed = plan.feed.is_some();
         let listed = plan.listed.clone();
         if let Some(outcomes) = &plan.outcomes {
-            self.metrics.releases(outcomes.iter().map(|outcome| outcome.state));
+            let states: Vec<_> = outcomes.iter().map(|outcome| outcome.state).collect();
+            self.metrics.releases(&states);
         }
         let result = subject.writer.write(&own, plan).await;
         let result = match result {

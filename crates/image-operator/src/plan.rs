@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use coreos_names::WithCauses;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use release_payload::Reference;
 use release_payload::release_images::Architectures;
@@ -70,8 +71,8 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(reason: &'static str, message: impl ToString) -> Self {
-        Self { reason, message: message.to_string() }
+    pub(crate) fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
     }
 }
 
@@ -107,7 +108,7 @@ impl Plan {
         let policy = match Policy::try_from(&spec.policy) {
             Ok(policy) => policy,
             Err(error) => {
-                return plan.with_problem(Problem::new("InvalidSpec", coreos_names::WithCauses(&error)));
+                return plan.with_problem(Problem::new("InvalidSpec", WithCauses(&error).to_string()));
             }
         };
         match seen {
@@ -128,7 +129,7 @@ impl Plan {
             self.problems.push(Problem::new("SourcesUnreadable", seen.stale.join("; ")));
         }
         let (access, problem) = Access::gather(&seen);
-        self.problems.extend(problem.map(|problem| Problem::new("PullSecretUnusable", problem)));
+        self.problems.extend(problem.map(|problem| Problem::new("PullSecretUnusable", problem.to_string())));
 
         let Seen { sets, referenced, os_image_versions, arches, agent, .. } = seen;
         readings.reach_by(&access);
@@ -171,7 +172,7 @@ impl Plan {
         }
         match feed::config_data(&desired.releases, &access) {
             Ok(config) => self.feed = Some(FeedPlan { config, pull_secret: access.pull_secret }),
-            Err(error) => self.problems.push(Problem::new("FeedTooLarge", error)),
+            Err(error) => self.problems.push(Problem::new("FeedTooLarge", error.to_string())),
         }
         self.deployment.clone_from(&spec.deployment_ref);
         let failed: Vec<_> = desired

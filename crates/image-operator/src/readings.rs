@@ -134,8 +134,8 @@ impl Readings {
     }
 
     /// How many reads succeeded, and how many failed, since this was asked last.
-    pub(crate) const fn take_counts(&mut self) -> (u64, u64) {
-        std::mem::replace(&mut self.counts, (0, 0))
+    pub(crate) fn take_counts(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.counts)
     }
 
     /// Waits until something more is known. May be dropped and called again at any time.
@@ -231,7 +231,7 @@ impl Readings {
 fn mark(access: &Access) -> u64 {
     let Access { pull_secret, registries_conf, mirrors, trusted_ca } = access;
     let mut hasher = DefaultHasher::new();
-    pull_secret.as_ref().map(|secret| secret.expose_secret()).hash(&mut hasher);
+    pull_secret.as_ref().map(ExposeSecret::expose_secret).hash(&mut hasher);
     (registries_conf, mirrors, trusted_ca).hash(&mut hasher);
     hasher.finish()
 }

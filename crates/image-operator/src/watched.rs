@@ -77,7 +77,7 @@ impl<T: PartialEq + Clone + Debug + Send + 'static> Watched<T> {
         selection: watcher::Config,
         settings: &WatchSettings,
         changed: Arc<Notify>,
-        reduce: fn(K) -> T,
+        reduce: fn(&K) -> T,
     ) -> Self
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -128,7 +128,7 @@ struct Watching<K, T> {
     state: Arc<Mutex<State<T>>>,
     backoff: Backoff,
     changed: Arc<Notify>,
-    reduce: fn(K) -> T,
+    reduce: fn(&K) -> T,
 }
 
 impl<K, T> Watching<K, T>
@@ -165,7 +165,7 @@ where
             Event::Init => list.clear(),
             Event::InitApply(object) => {
                 let key = key(&object);
-                list.insert(key, (self.reduce)(object));
+                list.insert(key, (self.reduce)(&object));
             }
             Event::InitDone => {
                 self.backoff.reset();
@@ -174,7 +174,7 @@ where
             Event::Apply(object) => {
                 self.backoff.reset();
                 let key = key(&object);
-                let reduced = (self.reduce)(object);
+                let reduced = (self.reduce)(&object);
                 let mut state = lock(&self.state);
                 if state.objects.get(&key) != Some(&reduced) {
                     state.objects.insert(key, reduced);
@@ -231,10 +231,10 @@ where
                 tracing::warn!(watch.kind = self.what, watch.state = ?reading, "objects cannot be read");
             }
             Reading::NoSuchKind => {
-                tracing::info!(watch.kind = self.what, "the cluster does not have this kind")
+                tracing::info!(watch.kind = self.what, "the cluster does not have this kind");
             }
             Reading::Known => {
-                tracing::info!(watch.kind = self.what, objects = state.objects.len(), "objects are known")
+                tracing::info!(watch.kind = self.what, objects = state.objects.len(), "objects are known");
             }
         }
         state.reading = reading;

@@ -118,20 +118,20 @@ impl NamedObjects {
             NamedKind::ConfigMap => {
                 let api = Api::<ConfigMap>::namespaced(client, &key.namespace);
                 Watched::start(api, &what, selection, &self.settings, changed, |object| {
-                    Named::Config(object.data.unwrap_or_default())
+                    Named::Config(object.data.clone().unwrap_or_default())
                 })
             }
             NamedKind::Secret => {
                 let api = Api::<Secret>::namespaced(client, &key.namespace);
                 Watched::start(api, &what, selection, &self.settings, changed, |object| {
-                    let data = object.data.unwrap_or_default();
+                    let data = object.data.clone().unwrap_or_default();
                     Named::Secret(SecretData(data.into_iter().map(|(key, value)| (key, value.0)).collect()))
                 })
             }
             NamedKind::FeedSecret => {
                 let api = Api::<Secret>::namespaced(client, &key.namespace);
                 Watched::start(api, &what, selection, &self.settings, changed, |object| {
-                    Named::Version(object.metadata.resource_version)
+                    Named::Version(object.metadata.resource_version.clone())
                 })
             }
             NamedKind::Workload(kind) => {

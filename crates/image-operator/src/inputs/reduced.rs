@@ -50,58 +50,58 @@ pub(super) fn own_resource() -> ApiResource {
     ApiResource::erase::<CoreosImageService>(&())
 }
 
-pub(super) fn own(object: DynamicObject) -> Own {
+pub(super) fn own(object: &DynamicObject) -> Own {
     let part = |name: &str| object.data.get(name).cloned();
     let spec = serde_json::from_value(part("spec").unwrap_or_else(|| json!({})));
     let status = part("status").and_then(|status| serde_json::from_value(status).ok());
-    let mut metadata = object.metadata;
+    let mut metadata = object.metadata.clone();
     metadata.managed_fields = None;
     // It changes with every status that we write, and would make each look like news.
     metadata.resource_version = None;
     Own { metadata, spec: spec.map_err(|error| error.to_string()), status }
 }
 
-pub(super) fn image_set(object: DynamicObject) -> ImageSet {
-    let release_image = text(&object, "/spec/releaseImage").unwrap_or_default();
+pub(super) fn image_set(object: &DynamicObject) -> ImageSet {
+    let release_image = text(object, "/spec/releaseImage").unwrap_or_default();
     ImageSet {
         name: object.name_any(),
         release_image,
-        labels: object.metadata.labels.unwrap_or_default(),
-        annotations: object.metadata.annotations.unwrap_or_default(),
+        labels: object.metadata.labels.clone().unwrap_or_default(),
+        annotations: object.metadata.annotations.clone().unwrap_or_default(),
     }
 }
 
-pub(super) fn install(object: DynamicObject) -> Install {
-    Install { image_set: text(&object, "/spec/imageSetRef/name") }
+pub(super) fn install(object: &DynamicObject) -> Install {
+    Install { image_set: text(object, "/spec/imageSetRef/name") }
 }
 
-pub(super) fn infra_env(object: DynamicObject) -> InfraEnv {
+pub(super) fn infra_env(object: &DynamicObject) -> InfraEnv {
     // assisted-service takes x86_64 where nothing is said.
-    let arch = text(&object, "/spec/cpuArchitecture");
+    let arch = text(object, "/spec/cpuArchitecture");
     InfraEnv {
         arch: arch.map_or(Some(Arch::X86_64), |arch| arch.parse().ok()),
-        os_image_version: text(&object, "/spec/osImageVersion").and_then(|version| version.parse().ok()),
+        os_image_version: text(object, "/spec/osImageVersion").and_then(|version| version.parse().ok()),
     }
 }
 
-pub(super) fn agent_service_config(object: DynamicObject) -> AgentServiceConfig {
+pub(super) fn agent_service_config(object: &DynamicObject) -> AgentServiceConfig {
     AgentServiceConfig {
-        mirror_registry: text(&object, "/spec/mirrorRegistryRef/name"),
+        mirror_registry: text(object, "/spec/mirrorRegistryRef/name"),
         os_images: object.data.pointer("/spec/osImages").cloned().unwrap_or(Value::Null),
-        uid: object.metadata.uid.unwrap_or_default(),
+        uid: object.metadata.uid.clone().unwrap_or_default(),
     }
 }
 
-pub(super) fn digest_mirrors(object: DynamicObject) -> Value {
-    mirror_set(&object, &kinds::image_digest_mirror_set())
+pub(super) fn digest_mirrors(object: &DynamicObject) -> Value {
+    mirror_set(object, &kinds::image_digest_mirror_set())
 }
 
-pub(super) fn tag_mirrors(object: DynamicObject) -> Value {
-    mirror_set(&object, &kinds::image_tag_mirror_set())
+pub(super) fn tag_mirrors(object: &DynamicObject) -> Value {
+    mirror_set(object, &kinds::image_tag_mirror_set())
 }
 
-pub(super) fn content_sources(object: DynamicObject) -> Value {
-    mirror_set(&object, &kinds::image_content_source_policy())
+pub(super) fn content_sources(object: &DynamicObject) -> Value {
+    mirror_set(object, &kinds::image_content_source_policy())
 }
 
 /// As it would be written in a file: without what belongs to this cluster. Items of a list need not say their kind.

@@ -104,8 +104,7 @@ fn why(set: &ImageSet, policy: &Policy) -> Option<Why> {
             let visible =
                 policy.visible && set.labels.get("visible").is_some_and(|visible| visible == "true");
             // The controller that keeps sets from git labels every one of its own with a channel.
-            let unlabelled =
-                policy.unlabelled && set.labels.get("channel").is_none_or(|channel| channel.is_empty());
+            let unlabelled = policy.unlabelled && set.labels.get("channel").is_none_or(String::is_empty);
             (visible || unlabelled).then_some(Why::Newest)
         }
     }
