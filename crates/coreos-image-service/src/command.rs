@@ -1,14 +1,15 @@
 //! The command line: which subcommand was asked for, and with which settings.
 
 mod iso;
+mod operator;
 mod release;
 mod serve;
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::settings::{Merged, ServeSettings, registry, table};
+use crate::settings::{Merged, OperatorSettings, ServeSettings, registry, table};
 use crate::telemetry;
 
 /// Runs the subcommand that the arguments name; without one, the service.
@@ -23,6 +24,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Resu
             _ => unreachable!("clap requires a subcommand"),
         },
         Some(("iso", matches)) => iso::run(matches),
+        Some(("operator", matches)) => operate(matches),
         Some(("serve", matches)) => serve(matches),
         _ => serve(&matches),
     }
@@ -32,6 +34,15 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
     let merged = merged(&[table::SERVE, table::REGISTRY], matches);
     telemetry::init(ServeSettings::log_level(&merged));
     serve::serve(ServeSettings::validate(&merged)?)
+}
+
+fn operate(matches: &ArgMatches) -> anyhow::Result<()> {
+    if matches.get_flag("print-crd") {
+        return operator::print_crd();
+    }
+    let merged = merged(&[table::OPERATOR], matches);
+    telemetry::init(ServeSettings::log_level(&merged));
+    operator::run(OperatorSettings::validate(&merged)?)
 }
 
 fn merged(tables: &[&'static [table::Setting]], matches: &ArgMatches) -> Merged {
@@ -60,6 +71,14 @@ fn command_line() -> Command {
         ));
     let tables = [table::SERVE, table::REGISTRY];
     let serve = table::add_flags(Command::new("serve").about("Serve images; the default"), &tables);
+    let operator = table::add_flags(Command::new("operator"), &[table::OPERATOR])
+        .about("Keep an image service in Kubernetes told of the releases that the hub uses")
+        .arg(
+            Arg::new("print-crd")
+                .long("print-crd")
+                .action(ArgAction::SetTrue)
+                .help("print the CustomResourceDefinition of CoreosImageService, and end"),
+        );
     table::add_flags(Command::new("coreos-image-service"), &tables)
         .about("Serves bare-metal hosts their CoreOS live ISO, given only a release image and a pull secret")
         .version(env!("CARGO_PKG_VERSION"))
@@ -67,6 +86,7 @@ fn command_line() -> Command {
         .subcommand(serve)
         .subcommand(release)
         .subcommand(iso::command())
+        .subcommand(operator)
 }
 
 #[cfg(test)]

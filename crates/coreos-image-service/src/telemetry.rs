@@ -17,6 +17,7 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn init(level: LevelFilter) {
     let ours = [
         "coreos_image_service",
+        "image_operator",
         "image_server",
         "image_store",
         "oci_registry",

@@ -144,7 +144,8 @@ impl Candidate {
         // A leader knows the lease: it renews in one step, and looks again only if somebody else has written.
         if let Some(lease) = self.held() {
             match self.replace(self.claim(lease)).await {
-                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                // It was changed, or deleted.
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
                 renewed => return renewed.map(|()| true),
             }
         }

@@ -28,6 +28,7 @@ mod write;
 
 pub use election::ElectionSettings;
 pub use operator::{Operator, Settings};
+pub use probes::serve as serve_probes;
 pub use readings::ReadSettings;
 pub use watched::WatchSettings;
 pub use write::FIELD_MANAGER;

@@ -112,10 +112,8 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn read(&self, (ok, failed): (u64, u64)) {
-        for (result, more) in READS.into_iter().zip([ok, failed]) {
-            self.reads.with_label_values(&[result]).inc_by(more);
-        }
+    pub(crate) fn read(&self, ok: bool) {
+        self.reads.with_label_values(&[READS[usize::from(!ok)]]).inc();
     }
 
     pub(crate) fn releases(&self, states: &[ReleaseState]) {

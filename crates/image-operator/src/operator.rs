@@ -124,7 +124,7 @@ impl Operator {
         let changed = Arc::new(Notify::new());
         let mut leading = Leading {
             inputs: Inputs::watch(&self.client, namespace, watch, &changed),
-            readings: Readings::new(Arc::clone(&self.payloads), read.clone()),
+            readings: Readings::new(Arc::clone(&self.payloads), read.clone(), self.metrics.clone()),
             metrics: &self.metrics,
             operator: self,
             subject: None,
@@ -138,10 +138,13 @@ impl Operator {
                 () = leading.readings.learn() => {}
                 () = tokio::time::sleep_until(next) => {}
             }
-            tokio::time::sleep(*settle).await;
+            // Release images go on being read meanwhile.
+            let settled = Instant::now() + *settle;
+            while Instant::now() < settled {
+                let _ = tokio::time::timeout_at(settled, leading.readings.learn()).await;
+            }
             let result = leading.reconcile().await;
             self.metrics.reconciled(result.name(), Timestamp::now().as_second());
-            self.metrics.read(leading.readings.take_counts());
             next = Instant::now()
                 + if result == Reconciled::Failed {
                     failures.next()

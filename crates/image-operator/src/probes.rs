@@ -1,5 +1,6 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,8 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+
+use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
 
@@ -37,6 +40,15 @@ impl Pulse {
     fn last(&self) -> Beat {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Serves a router until told to stop.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
 pub(crate) fn router(metrics: Metrics, pulse: Pulse) -> Router {

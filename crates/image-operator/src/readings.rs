@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::feed::Access;
+use crate::metrics::Metrics;
 use crate::payloads::{PayloadReader, Payloads, Unread};
 use crate::select::{Facts, Known};
 
@@ -51,8 +52,7 @@ pub(crate) struct Readings {
     access: Option<u64>,
     entries: BTreeMap<Reference, Entry>,
     reads: JoinSet<Read>,
-    /// How many reads succeeded and failed since somebody asked.
-    counts: (u64, u64),
+    metrics: Metrics,
 }
 
 struct Entry {
@@ -75,7 +75,7 @@ struct Read {
 }
 
 impl Readings {
-    pub(crate) fn new(payloads: Arc<dyn Payloads>, settings: ReadSettings) -> Self {
+    pub(crate) fn new(payloads: Arc<dyn Payloads>, settings: ReadSettings, metrics: Metrics) -> Self {
         Self {
             payloads,
             settings,
@@ -83,7 +83,7 @@ impl Readings {
             access: None,
             entries: BTreeMap::new(),
             reads: JoinSet::new(),
-            counts: (0, 0),
+            metrics,
         }
     }
 
@@ -131,11 +131,6 @@ impl Readings {
     /// What is known of each.
     pub(crate) fn known(&self) -> BTreeMap<Reference, Known> {
         self.entries.iter().map(|(pullspec, entry)| (pullspec.clone(), entry.known.clone())).collect()
-    }
-
-    /// How many reads succeeded, and how many failed, since this was asked last.
-    pub(crate) fn take_counts(&mut self) -> (u64, u64) {
-        std::mem::take(&mut self.counts)
     }
 
     /// Waits until something more is known. May be dropped and called again at any time.
@@ -207,7 +202,7 @@ impl Readings {
         let before = entry.known.clone();
         match result {
             Ok(facts) => {
-                self.counts.0 += 1;
+                self.metrics.read(true);
                 entry.known = Known { facts: Some(facts), failure: None };
                 entry.backoff.reset();
                 entry.next =
@@ -216,7 +211,7 @@ impl Readings {
             // The failure may be that of a pull secret that was replaced meanwhile.
             Err(_) if superseded => entry.next = Next::At(Instant::now()),
             Err(Unread { message, is_content }) => {
-                self.counts.1 += 1;
+                self.metrics.read(false);
                 tracing::warn!(release.pullspec = %pullspec, error = message, "a release image cannot be read");
                 let hopeless = is_content && pinned;
                 let pause = if hopeless { self.settings.longest_retry } else { entry.backoff.next() };

@@ -13,6 +13,12 @@ pub(crate) fn validate(merged: &Merged) -> Result<Config, InvalidSettings> {
 
 /// The same as a part of a larger validation. Where no pull secret is given the credentials are empty.
 pub(super) fn read(merged: &Merged, problems: &mut Problems) -> Config {
+    let credentials = pull_secret(merged, problems).unwrap_or_default();
+    Config { credentials, ..trust(merged, problems) }
+}
+
+/// Whom to trust, and no credentials: for commands that find these elsewhere.
+pub(super) fn trust(merged: &Merged, problems: &mut Problems) -> Config {
     let insecure = merged
         .text("INSECURE_REGISTRIES")
         .unwrap_or_default()
@@ -24,7 +30,6 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems) -> Config {
         })
         .collect();
     Config {
-        credentials: pull_secret(merged, problems).unwrap_or_default(),
         trusted_ca_pem: merged.file("REGISTRY_TRUSTED_CA_FILE", problems).map(String::into_bytes),
         insecure,
         user_agent: concat!("coreos-image-service/", env!("CARGO_PKG_VERSION")).to_owned(),

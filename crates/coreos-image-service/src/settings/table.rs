@@ -36,16 +36,39 @@ pub(crate) const REGISTRY: &[Setting] = &[
         )
     },
     Setting::new("PULL_SECRET_FILE", "", "a file that holds the pull secret"),
+    REGISTRY_TRUSTED_CA_FILE,
+    INSECURE_REGISTRIES,
+];
+
+const REGISTRY_TRUSTED_CA_FILE: Setting = Setting::new(
+    "REGISTRY_TRUSTED_CA_FILE",
+    "",
+    "PEM file with CAs trusted for registries beside the system's",
+);
+
+const INSECURE_REGISTRIES: Setting = Setting::new(
+    "INSECURE_REGISTRIES",
+    "",
+    "comma-separated `host[:port]` where TLS is not verified and plain HTTP is allowed",
+);
+
+/// Settings of the operator. Pull secret and mirrors are those of the cluster.
+pub(crate) const OPERATOR: &[Setting] = &[
     Setting::new(
-        "REGISTRY_TRUSTED_CA_FILE",
-        "",
-        "PEM file with CAs trusted for registries beside the system's",
+        "POD_NAMESPACE",
+        "that of the service account",
+        "the namespace of the image service and of its `CoreosImageService`",
     ),
+    Setting::new("POD_NAME", "", "begins the name of this replica in the Lease"),
     Setting::new(
-        "INSECURE_REGISTRIES",
-        "",
-        "comma-separated `host[:port]` where TLS is not verified and plain HTTP is allowed",
+        "OPERATOR_LISTEN_PORT",
+        "8383",
+        "port for the operator's `/healthz`, `/readyz` and `/metrics`",
     ),
+    LISTEN_ADDRESS,
+    REGISTRY_TRUSTED_CA_FILE,
+    INSECURE_REGISTRIES,
+    LOGLEVEL,
 ];
 
 /// Settings of the service alone.
@@ -105,7 +128,7 @@ pub(crate) const SERVE: &[Setting] = &[
         "how long an image that nothing asks for any more is still served by its RHCOS version, before it is removed",
     ),
     Setting::new("POPULATE", "eager", "when images are fetched; there is only `eager` so far"),
-    Setting::new("LISTEN_ADDRESS", "all interfaces", "address to listen on"),
+    LISTEN_ADDRESS,
     Setting::new("LISTEN_PORT", "8080", "port to listen on, with HTTPS where there is a certificate"),
     Setting::new(
         "HTTP_LISTEN_PORT",
@@ -165,12 +188,16 @@ pub(crate) const SERVE: &[Setting] = &[
         "",
         "stand-alone instead of assisted-service: `<id>/discovery.ign`, `<id>/kernel_arguments.json`, `<id>/minimal-initrd`",
     ),
-    Setting::new(
-        "LOGLEVEL",
-        "info",
-        "`panic`, `fatal`, `error`, `warn`, `info`, `debug` or `trace` (LOG_LEVEL is read too)",
-    ),
+    LOGLEVEL,
 ];
+
+const LISTEN_ADDRESS: Setting = Setting::new("LISTEN_ADDRESS", "all interfaces", "address to listen on");
+
+const LOGLEVEL: Setting = Setting::new(
+    "LOGLEVEL",
+    "info",
+    "`panic`, `fatal`, `error`, `warn`, `info`, `debug` or `trace` (LOG_LEVEL is read too)",
+);
 
 /// Adds a flag for each setting to a command.
 pub(crate) fn add_flags(command: Command, tables: &[&'static [Setting]]) -> Command {
@@ -200,7 +227,7 @@ mod tests {
     fn the_readme_lists_every_setting() {
         let readme =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
-        for setting in SERVE.iter().chain(REGISTRY) {
+        for setting in SERVE.iter().chain(REGISTRY).chain(OPERATOR) {
             let row = format!("| {} | {} | {} |", setting.variable, setting.default, setting.meaning);
             assert!(readme.contains(&row), "README.md has no row\n{row}");
         }
