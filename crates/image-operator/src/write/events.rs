@@ -109,7 +109,12 @@ impl Reported {
                 }
                 _ => {}
             }
-            self.0.insert(name.clone(), (*state, pullspec.clone()));
+            // Reading it again, after a restart for instance, is no news; failing again then is none, either.
+            let fails_still = *state == ReleaseState::Pending
+                && was == Some(ReleaseState::Failed)
+                && was_pullspec == pullspec;
+            let state = if fails_still { ReleaseState::Failed } else { *state };
+            self.0.insert(name.clone(), (state, pullspec.clone()));
         }
         for (name, (was, pullspec)) in before {
             if was == ReleaseState::Listed {
@@ -154,6 +159,11 @@ mod tests {
         assert!(reported.news(&first).is_empty());
         let second = [outcome("a", Listed, "r/9"), outcome("b", Listed, "r/2"), outcome("c", Skipped, "r/3")];
         assert_eq!(reasons(&reported.news(&second)), [("a", "ReleaseAdded"), ("b", "ReleaseAdded")]);
+        let mut failing = Reported::default();
+        failing.news(&[outcome("b", Failed, "r/2")]);
+        assert!(failing.news(&[outcome("b", Pending, "r/2")]).is_empty());
+        assert!(failing.news(&[outcome("b", Failed, "r/2")]).is_empty());
+        assert_eq!(reasons(&failing.news(&[outcome("b", Listed, "r/2")])), [("b", "ReleaseAdded")]);
         let third = [outcome("b", Skipped, "r/2")];
         assert_eq!(reasons(&reported.news(&third)), [("b", "ReleaseRemoved"), ("a", "ReleaseRemoved")]);
     }
