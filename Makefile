@@ -2,13 +2,14 @@
 
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coreos-image-service/tools/bin:$(PATH)
 
-.PHONY: demo test setup fixtures check audit fuzz bench clean
+.PHONY: demo test setup fixtures check image audit fuzz bench clean
 
 demo: setup
 	scripts/demo
 
 test: setup fixtures check
 	cargo test --workspace --locked
+	deploy/container/smoke target/debug/coreos-image-service
 
 # Debian packages and coreos-installer; does nothing where all is there.
 setup:
@@ -22,6 +23,11 @@ check: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+
+# The container image, localhost/coreos-image-service:latest.
+image: setup
+	cargo build --release --locked --package coreos-image-service
+	deploy/container/build
 
 # Licences, bans and sources of every dependency.
 audit:

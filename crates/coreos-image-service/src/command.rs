@@ -2,27 +2,26 @@
 
 mod iso;
 mod operator;
+mod os_images;
 mod release;
 mod serve;
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::settings::{Merged, OperatorSettings, ServeSettings, registry, table};
+use crate::settings::{Merged, OperatorSettings, ServeSettings, table};
 use crate::telemetry;
+
+/// The settings of the service.
+const SERVE: [&[table::Setting]; 3] = [table::RELEASES, table::SERVE, table::REGISTRY];
 
 /// Runs the subcommand that the arguments name; without one, the service.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
     let matches = command_line().try_get_matches_from(arguments)?;
     match matches.subcommand() {
-        Some(("release", matches)) => match matches.subcommand() {
-            Some(("inspect", matches)) => {
-                let registry = registry::validate(&merged(&[table::REGISTRY], matches))?;
-                release::inspect(registry, required(matches, "PULLSPEC"))
-            }
-            _ => unreachable!("clap requires a subcommand"),
-        },
+        Some(("release", matches)) => release::run(matches),
+        Some(("os-images", matches)) => os_images::run(matches),
         Some(("iso", matches)) => iso::run(matches),
         Some(("operator", matches)) => operate(matches),
         Some(("serve", matches)) => serve(matches),
@@ -31,7 +30,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Resu
 }
 
 fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
-    let merged = merged(&[table::SERVE, table::REGISTRY], matches);
+    let merged = merged(&SERVE, matches);
     telemetry::init(ServeSettings::log_level(&merged));
     serve::serve(ServeSettings::validate(&merged)?)
 }
@@ -53,24 +52,13 @@ fn required<'a, T: Clone + Send + Sync + 'static>(matches: &'a ArgMatches, name:
     matches.get_one(name).expect("clap requires the argument")
 }
 
+/// The values of an argument that may be given any number of times.
+fn many<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Vec<T> {
+    matches.get_many(name).into_iter().flatten().cloned().collect()
+}
+
 fn command_line() -> Command {
-    let release = Command::new("release")
-        .about("Look at OpenShift releases")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(table::add_flags(
-            Command::new("inspect")
-                .about("Show a release's version, architectures and live ISOs, and where they would be fetched from")
-                .arg(
-                    Arg::new("PULLSPEC")
-                        .required(true)
-                        .value_parser(value_parser!(release_payload::Reference))
-                        .help("the release image, by tag or digest"),
-                ),
-            &[table::REGISTRY],
-        ));
-    let tables = [table::SERVE, table::REGISTRY];
-    let serve = table::add_flags(Command::new("serve").about("Serve images; the default"), &tables);
+    let serve = table::add_flags(Command::new("serve").about("Serve images; the default"), &SERVE);
     let operator = table::add_flags(Command::new("operator"), &[table::OPERATOR])
         .about("Keep an image service in Kubernetes told of the releases that the hub uses")
         .arg(
@@ -79,12 +67,13 @@ fn command_line() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("print the CustomResourceDefinition of CoreosImageService, and end"),
         );
-    table::add_flags(Command::new("coreos-image-service"), &tables)
+    table::add_flags(Command::new("coreos-image-service"), &SERVE)
         .about("Serves bare-metal hosts their CoreOS live ISO, given only a release image and a pull secret")
         .version(env!("CARGO_PKG_VERSION"))
         .args_conflicts_with_subcommands(true)
         .subcommand(serve)
-        .subcommand(release)
+        .subcommand(release::command())
+        .subcommand(os_images::command())
         .subcommand(iso::command())
         .subcommand(operator)
 }

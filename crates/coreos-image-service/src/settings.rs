@@ -6,6 +6,7 @@ mod images;
 mod infra_envs;
 mod listeners;
 mod merged;
+mod mirrors;
 mod operator;
 pub(crate) mod registry;
 mod serve;
@@ -18,6 +19,7 @@ pub(crate) use infra_envs::InfraEnvs;
 pub(crate) use listeners::{ListenPort, Listeners, TlsFiles};
 pub(crate) use merged::Merged;
 pub(crate) use operator::OperatorSettings;
+pub(crate) use registry::ReleaseSettings;
 pub(crate) use serve::ServeSettings;
 
 /// The settings cannot be used. Every problem is named.

@@ -26,6 +26,9 @@ fn refusal(variables: &[(&str, &str)]) -> String {
 
 #[test]
 fn every_problem_is_listed_at_once() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let mirror_sets = directory.path().join("mirrors.yaml");
+    std::fs::write(&mirror_sets, "kind: ConfigMap\n---\nkind: ImageDigestMirrorSet\nspec: []\n").unwrap();
     let text = refusal(&[
         ("LISTEN_PORT", "eighty"),
         ("LISTEN_ADDRESS", "localhost"),
@@ -33,6 +36,8 @@ fn every_problem_is_listed_at_once() {
         ("DOWNLOAD_CONCURRENCY", "0"),
         ("IMAGE_SERVICE_BASE_URL", "images.example.com:8080"),
         ("INSECURE_REGISTRIES", "good.example.com:5000, https://bad"),
+        ("REGISTRIES_CONF", "/nowhere/registries.conf"),
+        ("DIGEST_MIRRORS_FILE", mirror_sets.to_str().unwrap()),
         ("REGISTRY_TRUSTED_CA_FILE", "/nowhere/ca.pem"),
         ("PULL_SECRET", r#"{"auths": {"#),
         ("RELEASE_IMAGES", r#"[{"openshift_version": "four"}]"#),
@@ -44,6 +49,9 @@ fn every_problem_is_listed_at_once() {
         "DOWNLOAD_CONCURRENCY=0: ",
         "IMAGE_SERVICE_BASE_URL: the base URL of this service cannot be used: it begins with neither http://",
         "INSECURE_REGISTRIES: ",
+        "REGISTRIES_CONF: /nowhere/registries.conf: cannot be read",
+        "mirrors.yaml: document 1 (ConfigMap): expected ImageDigestMirrorSet",
+        "mirrors.yaml: document 2 (ImageDigestMirrorSet): spec must be an object",
         "REGISTRY_TRUSTED_CA_FILE=/nowhere/ca.pem: cannot be read",
         "PULL_SECRET: the pull secret is not JSON",
         "RELEASE_IMAGES: entry 0: openshift_version: invalid OpenShift version \"four\"",

@@ -101,10 +101,17 @@ impl Candidate {
 
     /// Gives the lease away, so that the next leader need not wait for it to run out.
     pub(crate) async fn release(&mut self) {
-        let Some(Observed { lease, .. }) = &self.observed else { return };
-        let spec = lease.spec.clone().unwrap_or_default();
-        if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
-            return;
+        let released = tokio::time::timeout(self.settings.renew_deadline, self.try_release()).await;
+        if !matches!(released, Ok(Ok(()))) {
+            tracing::warn!("the lease could not be released; it runs out by itself");
+        }
+    }
+
+    async fn try_release(&mut self) -> kube::Result<()> {
+        // The renewal that was under way when the leader stopped may have been written: only the server knows.
+        let Some(lease) = self.api.get_opt(&self.settings.lease).await? else { return Ok(()) };
+        if holder(&lease) != Some(self.identity.as_str()) {
+            return Ok(());
         }
         let now = MicroTime(Timestamp::now());
         let spec = LeaseSpec {
@@ -112,13 +119,9 @@ impl Candidate {
             lease_duration_seconds: Some(1),
             acquire_time: Some(now.clone()),
             renew_time: Some(now),
-            ..spec
+            ..lease.spec.clone().unwrap_or_default()
         };
-        let lease = Lease { spec: Some(spec), ..lease.clone() };
-        let released = tokio::time::timeout(self.settings.retry, self.replace(lease)).await;
-        if !matches!(released, Ok(Ok(()))) {
-            tracing::warn!("the lease could not be released; it runs out by itself");
-        }
+        self.replace(Lease { spec: Some(spec), ..lease }).await
     }
 
     /// Whether this replica leads; `None` if that could not be found out by the deadline.

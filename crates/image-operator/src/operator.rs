@@ -20,7 +20,7 @@ use crate::payloads::Payloads;
 use crate::plan::Plan;
 use crate::probes::{self, Pulse};
 use crate::readings::{ReadSettings, Readings};
-use crate::select::Facts;
+use crate::select::{self, Facts};
 use crate::watched::WatchSettings;
 use crate::write::Writer;
 
@@ -247,7 +247,7 @@ impl Leading<'_> {
         let Settings { namespace, identity, .. } = &self.operator.settings;
         let mut listed = BTreeSet::new();
         for release in own.status.iter().flat_map(|CoreosImageServiceStatus { releases, .. }| releases) {
-            let Ok(pullspec) = release.pullspec.trim().parse::<Reference>() else { continue };
+            let Ok(pullspec) = select::pullspec(&release.pullspec) else { continue };
             let Some(facts) = facts(release) else { continue };
             if release.state == ReleaseState::Listed {
                 listed.insert(pullspec.clone());

@@ -16,6 +16,7 @@ use release_payload::release_images::{Architectures, ReleaseImage};
 use crate::crd::ReleaseState;
 use crate::policy::Policy;
 
+pub(crate) use candidate::pullspec;
 pub use candidate::{Candidate, ImageSet, Why, candidates};
 
 /// What a release image says of itself.

@@ -9,7 +9,6 @@ mod directory;
 mod kernel_arguments;
 mod purpose;
 mod reusing;
-mod trusted_ca;
 
 use std::error::Error;
 use std::fmt;

@@ -55,11 +55,6 @@ const MAX_STREAM_BUFFER: usize = 256 * 1024;
 /// As little as HTTP/2 allows: nobody has anything to send us but heads.
 const WINDOW: u32 = 65_535;
 
-/// How much the system may keep of what it has not sent yet, in bytes. Without a bound that is some megabytes for each
-/// slow client, and a client has to take a third of them before it is seen taking anything.
-#[cfg(target_os = "linux")]
-const MAX_UNSENT: u32 = 512 * 1024;
-
 /// Serves HTTP/1 and HTTP/2, over TLS if there is any, until `shutdown` is complete, and then what was asked for until
 /// that is complete, too.
 ///
@@ -119,7 +114,7 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, stream: TcpStream, tls: Option<(Tls, watch::Receiver<()>)>) {
-        if let Err(error) = prepare(&stream) {
+        if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set the options of a socket");
         }
         let activity = Activity::new(self.patience);
@@ -170,6 +165,7 @@ impl Connection {
         let http = protocols(self.patience);
         let connection = self.watcher.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
+            biased;
             ended = connection => if let Err(error) = ended {
                 tracing::debug!(error, "a connection broke");
             },
@@ -179,13 +175,6 @@ impl Connection {
             },
         }
     }
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    socket2::SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT)?;
-    Ok(())
 }
 
 /// Which HTTP is spoken, within which bounds. Larger heads are answered with 431 or 414.

@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 
 use coreos_names::{Sha256, WithCauses};
 use live_iso::Layout;
-use sha2::Digest;
 
 use crate::error::Error;
 use crate::image::Lease;
@@ -239,7 +238,7 @@ impl Hashed {
         {
             return Ok(*sha256);
         }
-        let sha256 = Sha256::new(staging::hash(file)?.finalize());
+        let sha256 = staging::sha256(file)?;
         known().insert(path.to_owned(), (stamp, sha256));
         Ok(sha256)
     }
@@ -247,6 +246,8 @@ impl Hashed {
 
 #[cfg(test)]
 mod tests {
+    use sha2::Digest as _;
+
     use std::fs;
     use std::io::Write as _;
 

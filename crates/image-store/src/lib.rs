@@ -70,6 +70,6 @@ pub use nmstate::{NmstateArchive, NmstateTrouble};
 pub use proof::{Expected, Proof};
 pub use retire::Wanted;
 pub use space::Limits;
-pub use staging::{Sealed, Staging};
+pub use staging::{Sealed, Staging, sha256};
 pub use statistics::Statistics;
 pub use store::ImageStore;

@@ -111,7 +111,7 @@ impl NmstateArchive {
             Err(error) => return Err(Error::io("open", path)(error)),
         };
         let len = file.metadata().map_err(Error::io("read", path))?.len();
-        let actual = Sha256::new(staging::hash(&file).map_err(Error::io("read", path))?.finalize());
+        let actual = staging::sha256(&file).map_err(Error::io("read", path))?;
         Ok((actual == sha256).then_some(Self { file, len, sha256 }))
     }
 }

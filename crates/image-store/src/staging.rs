@@ -212,7 +212,12 @@ impl Sealed {
     }
 }
 
-/// Hashes everything that can be read.
+/// The SHA-256 of everything that can be read.
+pub fn sha256(bytes: impl Read) -> io::Result<Sha256> {
+    Ok(Sha256::new(hash(bytes)?.finalize()))
+}
+
+/// Hashes everything that can be read, and leaves it open for more.
 pub(crate) fn hash(mut bytes: impl Read) -> io::Result<sha2::Sha256> {
     const CHUNK: usize = 256 * 1024;
     let mut hasher = sha2::Sha256::new();

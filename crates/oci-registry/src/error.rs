@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use crate::answer::Answer;
 use crate::excerpt::Excerpt;
 use crate::redacted_url::RedactedUrl;
-use crate::{Descriptor, Digest, InvalidManifest, Reference, UnusableEntry};
+use crate::{Descriptor, Digest, DiskError, InvalidManifest, Reference, UnusableEntry};
 
 /// What can go wrong between a reference and its verified bytes.
 ///
@@ -134,6 +134,14 @@ pub enum Error {
         /// Why.
         problem: Excerpt,
     },
+    /// The folder that holds the image does not give it.
+    #[error("cannot take {subject} from disk")]
+    Disk {
+        /// What was asked for.
+        subject: Subject,
+        /// Why.
+        source: DiskError,
+    },
     /// Too many requests. Ask again later.
     #[error("{url} answers that there are too many requests{answer}")]
     RateLimited {
@@ -203,14 +211,19 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::RateLimited { .. } | Self::Transport { .. } | Self::Truncated { .. } => true,
+            Self::Disk { source, .. } => source.is_retryable(),
             Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT,
             _ => false,
         }
     }
 
-    /// Whether the registry said that it does not have it.
+    /// Whether the registry said, or the folder shows, that it does not have it.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound { .. })
+        match self {
+            Self::NotFound { .. } => true,
+            Self::Disk { source, .. } => source.is_missing(),
+            _ => false,
+        }
     }
 
     /// Whether another pull secret could help.
@@ -303,7 +316,7 @@ impl fmt::Display for CredentialsUsed {
 #[cfg(test)]
 mod tests {
     use super::{Error, Subject};
-    use crate::{EntryProblem, InvalidManifest, UnusableEntry};
+    use crate::{DiskError, EntryProblem, InvalidManifest, UnusableEntry};
     use coreos_names::WithCauses;
 
     #[test]
@@ -318,6 +331,13 @@ mod tests {
             (
                 Error::Manifest { subject, source: InvalidManifest::SchemaVersion(3) },
                 "manifest quay.io/a/b:t cannot be used: manifest schema version 3, where only 2 is known",
+            ),
+            (
+                Error::Disk {
+                    subject: Subject::manifest(&"dir:/mnt/image".parse().unwrap()),
+                    source: DiskError::NotAFolder { path: "/mnt/image".into() },
+                },
+                "cannot take manifest file:///mnt/image from disk: /mnt/image is a file, and images are read from folders only: unpack or copy it into one",
             ),
         ] {
             assert_eq!(WithCauses(&error).to_string(), chain);

@@ -7,7 +7,8 @@ pub struct Excerpt(String);
 impl Excerpt {
     const MAX_CHARS: usize = 300;
 
-    pub(crate) fn of(text: &str) -> Self {
+    /// The beginning of a text, made fit.
+    pub fn of(text: &str) -> Self {
         let text = text.trim();
         let mut short: String =
             text.chars().take(Self::MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();

@@ -16,6 +16,10 @@ impl RegistryHost {
     const DOCKER_HUB_API: &str = "registry-1.docker.io";
     /// The other names of Docker Hub, in references and in pull secrets.
     const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", Self::DOCKER_HUB_API];
+    /// What stands in a registry's place for images on disk. No text is read as it, so no configuration matches it.
+    const FILE_SYSTEM: &str = "file://";
+    /// Nobody is ever reached there, see RFC 2606.
+    const NOWHERE: &str = "file-system.invalid";
     /// A DNS name's limit, with room for a port.
     const MAX_LEN: usize = 253 + 6;
 
@@ -24,9 +28,29 @@ impl RegistryHost {
         &self.0
     }
 
-    /// The `host[:port]` that requests go to. Differs from [`as_str`](Self::as_str) for Docker Hub only.
+    /// The `host[:port]` that requests go to. Differs from [`as_str`](Self::as_str) for Docker Hub, and for images on
+    /// disk, about which nobody is asked.
     pub fn api_host(&self) -> &str {
-        if self.is_docker_hub() { Self::DOCKER_HUB_API } else { &self.0 }
+        match self.0.as_str() {
+            Self::DOCKER_HUB => Self::DOCKER_HUB_API,
+            Self::FILE_SYSTEM => Self::NOWHERE,
+            host => host,
+        }
+    }
+
+    pub(crate) fn file_system() -> Self {
+        Self(Self::FILE_SYSTEM.to_owned())
+    }
+
+    pub(crate) fn is_file_system(&self) -> bool {
+        self.0 == Self::FILE_SYSTEM
+    }
+
+    /// The name or address without the port, and the port with its colon, or nothing.
+    pub(crate) fn split_port(&self) -> (&str, &str) {
+        let after_address = self.0.find(']').map_or(0, |end| end + 1);
+        let end = self.0[after_address..].find(':').map_or(self.0.len(), |colon| after_address + colon);
+        self.0.split_at(end)
     }
 
     pub(crate) fn is_docker_hub(&self) -> bool {
@@ -91,7 +115,7 @@ fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     Some((host, Some(port)))
 }
 
-fn is_dns_label(label: &str) -> bool {
+pub(crate) fn is_dns_label(label: &str) -> bool {
     !label.is_empty()
         && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         && !label.starts_with('-')
@@ -142,6 +166,7 @@ mod tests {
             "[mirror]:5000",
             "[::1]x:1",
             "https://quay.io",
+            "file://",
             "quay.io/x",
             "user@quay.io",
         ] {
@@ -150,8 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn only_docker_hub_is_reached_elsewhere() {
+    fn docker_hub_is_reached_elsewhere_and_the_file_system_nowhere() {
         assert_eq!("docker.io".parse::<RegistryHost>().unwrap().api_host(), "registry-1.docker.io");
         assert_eq!("quay.io:443".parse::<RegistryHost>().unwrap().api_host(), "quay.io:443");
+        assert_eq!(RegistryHost::file_system().api_host(), "file-system.invalid");
     }
 }

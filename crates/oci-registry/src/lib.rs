@@ -2,7 +2,8 @@
 //!
 //! A [`Registry`] answers two questions about a [`Reference`]: what its [`Manifest`] says, and what the bytes of a
 //! [`Blob`] are. Both are checked against their digests before the caller sees the end of them; nothing turns that
-//! off. A place is only a hint, the digest is the truth. Knows nothing of OpenShift, writes nothing anywhere.
+//! off. A place is only a hint, the digest is the truth: it may be a registry, or a folder that some tool has filled.
+//! Knows nothing of OpenShift, writes nothing anywhere.
 //!
 //! Protocol: the OCI distribution and image specifications, Docker's token authentication, containers-auth.json(5).
 //!
@@ -33,6 +34,7 @@ mod challenge;
 mod client;
 mod credentials;
 mod digest;
+mod disk;
 mod endpoint;
 mod error;
 mod excerpt;
@@ -57,6 +59,7 @@ pub use challenge::Challenge;
 pub use client::{Config, Registry};
 pub use credentials::{Credentials, EntryProblem};
 pub use digest::{Digest, InvalidDigest};
+pub use disk::{DiskError, ImageLayout};
 pub use error::{CredentialsUsed, Error, Subject};
 pub use excerpt::Excerpt;
 pub use host::{InvalidRegistryHost, RegistryHost};
@@ -64,8 +67,20 @@ pub use image_config::ImageConfig;
 pub use manifest::{
     Descriptor, ImageIndex, ImageManifest, InvalidManifest, Manifest, ManifestKind, Platform,
 };
-pub use mirrors::{Blocked, Mirrors, PullSource};
+pub use mirrors::{
+    Blocked, InvalidRegistriesConf, InvalidScope, Location, Mirror, MirrorPull, MirrorRule, Mirrors,
+    PullSource, RegistriesConf, Scope,
+};
 pub use pull_secret::{Guess, PullSecret, PullSecretError, UnusableEntry};
 pub use redacted_url::RedactedUrl;
 pub use reference::{InvalidReference, Reference};
 pub use retry::Retry;
+
+/// The parsers of foreign bytes, for fuzzing. Not part of the crate's promise.
+#[doc(hidden)]
+pub mod fuzzing {
+    /// Reads `index.json` of an OCI layout and looks for a tag in it, as far as to the digest.
+    pub fn oci_index(bytes: &[u8], tag: Option<&str>) -> Option<crate::Digest> {
+        crate::disk::tagged(bytes, tag)
+    }
+}

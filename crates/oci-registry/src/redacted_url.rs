@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::Path;
 
 use url::Url;
 
@@ -11,6 +12,13 @@ impl From<&Url> for RedactedUrl {
     fn from(url: &Url) -> Self {
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         Self(format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path()))
+    }
+}
+
+impl RedactedUrl {
+    /// A file, in which nothing is secret.
+    pub(crate) fn from_path(path: &Path) -> Self {
+        Self(format!("file://{}", path.display()))
     }
 }
 

@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, OsBuild, Sha256};
 use image_store::ImageKey;
-use serde::Deserialize;
+use release_payload::Reference;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::origin::OriginUrl;
@@ -32,6 +33,35 @@ impl OsImage {
     /// The image that the entry means. Entries with the same key share one file.
     pub fn key(&self) -> ImageKey {
         ImageKey { os_build: self.os_build.clone(), arch: self.arch, kind: self.kind }
+    }
+}
+
+/// One element of the list as assisted-service wants it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OsImageEntry {
+    openshift_version: String,
+    cpu_architecture: &'static str,
+    version: String,
+    url: String,
+}
+
+impl OsImageEntry {
+    /// The scheme of an image that is inside a release. assisted-service takes any URL that is not empty.
+    pub const RELEASE_IMAGE_SCHEME: &str = "release-image";
+
+    /// An image that this service takes out of a release.
+    pub fn of_release(
+        openshift_version: &OpenshiftVersion,
+        arch: Arch,
+        os_build: &OsBuild,
+        release: &Reference,
+    ) -> Self {
+        Self {
+            openshift_version: openshift_version.to_string(),
+            cpu_architecture: arch.name(),
+            version: os_build.to_string(),
+            url: format!("{}://{release}", Self::RELEASE_IMAGE_SCHEME),
+        }
     }
 }
 

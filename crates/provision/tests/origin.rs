@@ -476,6 +476,11 @@ async fn tls_is_verified_against_the_admins_authority() {
     assert_holds(&download(trusting(&certificate), &url).await, &content(1));
     assert_holds(&download(Config { insecure_skip_verify: true, ..config() }, &url).await, &content(1));
 
+    for pem in ["", "text", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        let error = Origin::new(Config { trusted_ca_pem: Some(pem.into()), ..config() }).unwrap_err();
+        assert!(matches!(error, Error::TrustedCas(_)), "{pem:?}: {error:?}");
+    }
+
     let other = Certificate::generate();
     // Whoever names an authority wants it to count.
     let both = Config { insecure_skip_verify: true, ..trusting(&other) };
@@ -484,6 +489,15 @@ async fn tls_is_verified_against_the_admins_authority() {
         let text = WithCauses(&error).to_string();
         assert!(text.contains("invalid peer certificate"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_server_may_be_its_own_authority() {
+    let certificate = Certificate::self_signed();
+    let server = OriginServer::start_tls(&certificate).await;
+    let url = server.publish("/x.iso", File::new(content(1)));
+    let config = Config { trusted_ca_pem: Some(certificate.ca_pem.clone().into()), ..config() };
+    assert_holds(&download(config, &url).await, &content(1));
 }
 
 #[tokio::test]

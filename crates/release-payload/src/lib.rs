@@ -15,6 +15,7 @@ mod layer;
 mod live_iso;
 mod locate;
 mod manifests;
+pub mod mirror_sets;
 mod payload;
 pub mod release_images;
 mod stream_metadata;

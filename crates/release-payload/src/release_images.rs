@@ -15,7 +15,7 @@ pub struct ReleaseImage {
     pub version: OpenshiftVersion,
     /// Which architectures are wanted of it.
     pub architectures: Architectures,
-    /// The release image, in its origin or in a mirror.
+    /// The release image, in its origin, in a mirror or in a folder.
     pub pullspec: Reference,
 }
 
@@ -225,6 +225,20 @@ mod tests {
             r#"[{"openshift_version":"4.18-multi","cpu_architecture":"multi","version":"4.18.1-multi","url":"r.example.com/x:1"}]"#,
         );
         assert_eq!(bare_multi.architectures, Architectures::OfPayload);
+
+        for (url, shown) in [
+            (
+                "file:///mnt/mirror/openshift/release:4.18.1-x86_64",
+                "file:///mnt/mirror/openshift/release:4.18.1-x86_64",
+            ),
+            ("oci:/mnt/layout:4.18.1-x86_64", "file:///mnt/layout:4.18.1-x86_64"),
+            ("dir:/mnt/release-images", "file:///mnt/release-images"),
+        ] {
+            let on_disk = one(&format!(
+                r#"[{{"openshift_version":"4.18","cpu_architecture":"x86_64","url":"{url}","version":"4.18.1"}}]"#
+            ));
+            assert_eq!(on_disk.pullspec.to_string(), shown);
+        }
         assert_eq!(parse("[]"), Ok(Vec::new()));
     }
 

@@ -7,6 +7,7 @@
 //!
 //! What fails here is a broken test, not a condition to handle: most of it panics.
 
+pub mod accounts;
 pub mod assisted_service;
 mod crypto;
 pub mod fixtures;
@@ -14,5 +15,6 @@ pub mod kubernetes;
 pub mod origin;
 pub mod payload;
 pub mod registry;
+pub mod vault;
 
 pub use crypto::install_crypto_provider;

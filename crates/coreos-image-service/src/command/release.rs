@@ -1,67 +1,77 @@
-//! `release …`: looking at releases.
+//! `release …`: looking at releases, and taking their ISOs out.
 
-use std::io::{self, Write};
+mod extract;
+mod inspect;
+mod progress;
 
-use anyhow::Context;
-use coreos_names::{Arch, WithCauses};
-use oci_registry::{Config, Reference, Registry};
-use release_payload::{LiveIso, Payload};
+use std::path::PathBuf;
 
-/// Prints what a release is and where its ISOs are. Fetches nothing large.
-pub(crate) fn inspect(registry: Config, pullspec: &Reference) -> anyhow::Result<()> {
-    tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
-        let registry = Registry::new(registry)?;
-        let payload = Payload::resolve(&registry, pullspec).await?;
-        let mut isos = Vec::new();
-        for &arch in payload.arches() {
-            isos.push(Listing { arch, iso: find(&registry, &payload, arch).await });
-        }
-        show(&payload, &isos, &mut io::stdout().lock()).context("cannot write the answer")?;
-        let unavailable = isos.iter().filter(|listing| listing.iso.is_err()).count();
-        anyhow::ensure!(unavailable == 0, "{unavailable} of {} ISOs are unavailable", isos.len());
-        Ok(())
-    })
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use coreos_names::Arch;
+use release_payload::Reference;
+
+use super::{many, merged, required};
+use crate::settings::{registry, table};
+
+/// The subcommands.
+pub(super) fn command() -> Command {
+    let pullspec = || {
+        Arg::new("PULLSPEC")
+            .required(true)
+            .value_parser(value_parser!(Reference))
+            .help("the release image, by tag or digest")
+    };
+    Command::new("release")
+        .about("Look at OpenShift releases and take their live ISOs out")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(table::add_flags(
+            Command::new("inspect")
+                .about("Show a release's version, architectures and live ISOs, and where they would be fetched from")
+                .arg(pullspec())
+                .arg(
+                    Arg::new("output")
+                        .short('o')
+                        .long("output")
+                        .value_parser(["text", "json"])
+                        .default_value("text")
+                        .help("for people or for programs"),
+                ),
+            &[table::REGISTRY],
+        ))
+        .subcommand(table::add_flags(
+            Command::new("extract")
+                .about("Take a release's live ISOs out of the registry, every byte verified")
+                .arg(pullspec())
+                .arg(
+                    Arg::new("arch")
+                        .long("arch")
+                        .action(ArgAction::Append)
+                        .value_parser(value_parser!(Arch))
+                        .help("an architecture, any number of times; without it, all that the release has"),
+                )
+                .arg(
+                    Arg::new("to")
+                        .long("to")
+                        .value_name("DIR")
+                        .default_value(".")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("where the ISOs go, such as a DATA_DIR; those that are there are not fetched again"),
+                ),
+            &[table::REGISTRY],
+        ))
 }
 
-/// What is known of the live ISO of an architecture, and its size in bytes.
-struct Listing {
-    arch: Arch,
-    iso: Result<(LiveIso, u64), release_payload::Error>,
-}
-
-async fn find(
-    registry: &Registry,
-    payload: &Payload,
-    arch: Arch,
-) -> Result<(LiveIso, u64), release_payload::Error> {
-    let iso = LiveIso::locate(registry, payload, arch).await?;
-    let size = iso.stated_size(registry).await?;
-    Ok((iso, size))
-}
-
-fn show(payload: &Payload, isos: &[Listing], out: &mut impl Write) -> io::Result<()> {
-    let arches: Vec<_> = payload.arches().iter().map(|arch| arch.name()).collect();
-    writeln!(out, "release image   {}", payload.pullspec())?;
-    writeln!(out, "digest          {}", payload.digest())?;
-    writeln!(out, "version         {}", payload.version())?;
-    writeln!(out, "architectures   {}", arches.join(", "))?;
-    for Listing { arch, iso } in isos {
-        writeln!(out, "\n{arch}")?;
-        if let Some(image) = payload.boot_image(*arch) {
-            writeln!(out, "  RHCOS build   {}", image.os_build)?;
-            writeln!(out, "  ISO sha256    {}", image.sha256)?;
+/// Runs the subcommand.
+pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    let (name, matches) = matches.subcommand().expect("clap requires a subcommand");
+    let registry = registry::validate(&merged(&[table::REGISTRY], matches))?;
+    let pullspec = required(matches, "PULLSPEC");
+    match name {
+        "inspect" => inspect::inspect(registry, pullspec, required::<String>(matches, "output") == "json"),
+        "extract" => {
+            extract::extract(registry, pullspec, &many(matches, "arch"), required::<PathBuf>(matches, "to"))
         }
-        match iso {
-            Ok((iso, size)) => {
-                writeln!(out, "  ISO size      {size} bytes")?;
-                writeln!(out, "  fetched from  {}", iso.image())?;
-                if let Some((layer, size)) = iso.largest_layer() {
-                    writeln!(out, "  ISO layer     {layer}")?;
-                    writeln!(out, "  layer size    {size} bytes, compressed")?;
-                }
-            }
-            Err(error) => writeln!(out, "  unavailable   {}", WithCauses(error))?,
-        }
+        _ => unreachable!("clap knows no other subcommand"),
     }
-    Ok(())
 }

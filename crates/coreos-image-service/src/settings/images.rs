@@ -27,8 +27,7 @@ pub(super) fn read(
     let os_images = ["OS_IMAGES", "RHCOS_VERSIONS"]
         .into_iter()
         .find_map(|variable| merged.text(variable).map(|json| (variable, json)));
-    let pull_secret_given = merged.text("PULL_SECRET").or(merged.text("PULL_SECRET_FILE")).is_some();
-    let releases = merged.text("RELEASE_IMAGES").filter(|_| pull_secret_given);
+    let releases = wanted_releases(merged);
     if os_images.is_none() && releases.is_none() {
         problems.add(
             "nothing to serve: give RELEASE_IMAGES together with PULL_SECRET or PULL_SECRET_FILE \
@@ -42,6 +41,12 @@ pub(super) fn read(
             .map(|json| from_registries(json, registry, problems, warnings))
             .unwrap_or_default(),
     }
+}
+
+/// The list of releases, if it is meant for us.
+pub(super) fn wanted_releases(merged: &Merged) -> Option<&str> {
+    let pull_secret_given = merged.text("PULL_SECRET").or(merged.text("PULL_SECRET_FILE")).is_some();
+    merged.text("RELEASE_IMAGES").filter(|_| pull_secret_given)
 }
 
 fn from_web_servers(variable: &str, json: &str, problems: &mut Problems) -> Vec<OsImage> {
@@ -63,8 +68,10 @@ fn from_registries(
     });
     let credentials = &registry.credentials;
     warnings.extend(credentials.unusable_entries().map(|entry| entry.to_string()));
-    for release in releases.iter().filter(|release| matches!(credentials.lookup(&release.pullspec), Ok(None)))
-    {
+    let is_anonymous = |release: &&ReleaseImage| {
+        release.pullspec.path().is_none() && matches!(credentials.lookup(&release.pullspec), Ok(None))
+    };
+    for release in releases.iter().filter(is_anonymous) {
         warnings.push(format!(
             "the pull secret has no entry for {}, which is asked anonymously",
             release.pullspec
@@ -106,7 +113,7 @@ fn parameters<T: Default>(
     }
 }
 
-fn add_all(problems: &mut Problems, variable: &str, found: impl IntoIterator<Item: Display>) {
+pub(super) fn add_all(problems: &mut Problems, variable: &str, found: impl IntoIterator<Item: Display>) {
     found.into_iter().for_each(|problem| problems.add(format!("{variable}: {problem}")));
 }
 

@@ -2,22 +2,57 @@
 
 use oci_registry::{Config, PullSecret};
 
-use super::{InvalidSettings, Merged, Problems};
+use release_payload::release_images::{self, ReleaseImage};
+
+use super::{InvalidSettings, Merged, Problems, images, mirrors};
 
 /// The configuration of a registry client.
 pub(crate) fn validate(merged: &Merged) -> Result<Config, InvalidSettings> {
     let mut problems = merged.problems();
-    let config = read(merged, &mut problems);
+    let config = read(merged, true, &mut problems, &mut Vec::new());
     problems.finish(Some(config))
 }
 
-/// The same as a part of a larger validation. Where no pull secret is given the credentials are empty.
-pub(super) fn read(merged: &Merged, problems: &mut Problems) -> Config {
-    let credentials = pull_secret(merged, problems).unwrap_or_default();
-    Config { credentials, ..trust(merged, problems) }
+/// What a command needs that reads every wanted release.
+#[derive(Debug)]
+pub(crate) struct ReleaseSettings {
+    pub(crate) releases: Vec<ReleaseImage>,
+    pub(crate) registry: Config,
 }
 
-/// Whom to trust, and no credentials: for commands that find these elsewhere.
+impl ReleaseSettings {
+    pub(crate) fn validate(merged: &Merged) -> Result<Self, InvalidSettings> {
+        let mut problems = merged.problems();
+        let registry = read(merged, true, &mut problems, &mut Vec::new());
+        let releases = match merged.text("RELEASE_IMAGES").map(release_images::parse) {
+            Some(Ok(releases)) => releases,
+            Some(Err(error)) => {
+                images::add_all(&mut problems, "RELEASE_IMAGES", error.problems);
+                Vec::new()
+            }
+            None => {
+                problems.add("RELEASE_IMAGES is missing: there is nothing to make a list of".to_owned());
+                Vec::new()
+            }
+        };
+        problems.finish(Some(Self { releases, registry }))
+    }
+}
+
+/// The same as a part of a larger validation, for something that pulls or may not. Where no pull secret is given the
+/// credentials are empty.
+pub(super) fn read(
+    merged: &Merged,
+    pulls: bool,
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) -> Config {
+    let credentials = pull_secret(merged, problems).unwrap_or_default();
+    let mirrors = mirrors::read(merged, pulls, problems, warnings);
+    Config { credentials, mirrors, ..trust(merged, problems) }
+}
+
+/// Whom to trust, and neither credentials nor mirrors: for commands that find these elsewhere.
 pub(super) fn trust(merged: &Merged, problems: &mut Problems) -> Config {
     let insecure = merged
         .text("INSECURE_REGISTRIES")

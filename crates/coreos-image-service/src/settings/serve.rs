@@ -43,7 +43,8 @@ impl ServeSettings {
     pub(crate) fn validate(merged: &Merged) -> Result<Self, InvalidSettings> {
         let mut problems = merged.problems();
         let mut warnings = Vec::new();
-        let registry = registry::read(merged, &mut problems);
+        let pulls = images::wanted_releases(merged).is_some();
+        let registry = registry::read(merged, pulls, &mut problems, &mut warnings);
         let origin = images::origin(merged, &mut problems, &mut warnings);
         let listeners = listeners::read(merged, &mut problems, &mut warnings);
         merged.parsed_if_given::<LogLevel>("LOGLEVEL", &mut problems);

@@ -36,6 +36,16 @@ pub(crate) const REGISTRY: &[Setting] = &[
         )
     },
     Setting::new("PULL_SECRET_FILE", "", "a file that holds the pull secret"),
+    Setting::new(
+        "REGISTRIES_CONF",
+        "`/etc/containers/registries.conf`, if any",
+        "containers-registries.conf(5), version 2: mirrors, and insecure and blocked registries; also reads `<file>.d/*.conf`",
+    ),
+    Setting::new(
+        "DIGEST_MIRRORS_FILE",
+        "",
+        "YAML file with any number of ImageDigestMirrorSet, ImageTagMirrorSet and ImageContentSourcePolicy objects",
+    ),
     REGISTRY_TRUSTED_CA_FILE,
     INSECURE_REGISTRIES,
 ];
@@ -71,13 +81,15 @@ pub(crate) const OPERATOR: &[Setting] = &[
     LOGLEVEL,
 ];
 
+/// Which releases are wanted, of the commands that are about many.
+pub(crate) const RELEASES: &[Setting] = &[Setting::new(
+    "RELEASE_IMAGES",
+    "",
+    "JSON list of release images, in assisted-service's format; acted on only if a pull secret is given",
+)];
+
 /// Settings of the service alone.
 pub(crate) const SERVE: &[Setting] = &[
-    Setting::new(
-        "RELEASE_IMAGES",
-        "",
-        "JSON list of release images, in assisted-service's format; acted on only if a pull secret is given",
-    ),
     Setting::new(
         "OS_IMAGES",
         "",
@@ -227,7 +239,7 @@ mod tests {
     fn the_readme_lists_every_setting() {
         let readme =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
-        for setting in SERVE.iter().chain(REGISTRY).chain(OPERATOR) {
+        for setting in [RELEASES, SERVE, REGISTRY, OPERATOR].into_iter().flatten() {
             let row = format!("| {} | {} | {} |", setting.variable, setting.default, setting.meaning);
             assert!(readme.contains(&row), "README.md has no row\n{row}");
         }

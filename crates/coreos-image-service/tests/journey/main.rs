@@ -2,8 +2,10 @@
 
 mod boots;
 mod crashes;
+mod folders;
 mod https;
 mod os_images;
+mod release_commands;
 mod releases;
 mod service;
 #[path = "../tools/mod.rs"]

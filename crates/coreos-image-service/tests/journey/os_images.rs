@@ -14,7 +14,7 @@ use test_support::registry::DockerRegistry;
 
 use crate::IGNITION;
 use crate::releases::push;
-use crate::service::{FULL_ISO, Service, os_image};
+use crate::service::{FULL_ISO, NOT_OURS, Service, os_image};
 
 fn content(iso: LiveIso) -> Content {
     Content::from_file(iso.path()).unwrap()
@@ -62,6 +62,34 @@ async fn an_iso_of_a_web_server_is_served_and_after_a_restart_without_that_serve
     service.wait_until_ready();
     service.download(FULL_ISO, &second);
     assert!(fs::read(first).unwrap() == fs::read(second).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_in_mid_download_fails_the_image_until_there_is_room() {
+    const MIB: u64 = 1 << 20;
+    let origin = OriginServer::start().await;
+    // Without its length nobody can tell beforehand that it does not fit.
+    let url = origin.publish("/live.iso", File::new(content(LiveIso::X86_64)).chunked());
+    let directory = TempDir::new().unwrap();
+    let service = Service::builder(directory.path())
+        .os_images(&[os_image("4.18", Arch::X86_64, &url)])
+        .infra_env(IGNITION, &[])
+        .on_small_disk(30 * MIB, 12 * MIB)
+        .start();
+    service.wait_until_images("the disk is full", |images| images[0]["state"] == "failed");
+    let images = service.images();
+    let reason = images[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("not enough space"), "{reason}");
+    assert_eq!(
+        (service.status("/live"), service.status("/health"), service.status(FULL_ISO)),
+        (200, 200, 503)
+    );
+    let data = service.data_on_small_disk();
+    assert_eq!(isos(directory.path()), BTreeSet::new());
+
+    fs::remove_file(data.join(NOT_OURS)).unwrap();
+    service.wait_until_ready();
+    assert!(is_fixture(&service.iso_without_ignition(FULL_ISO), LiveIso::X86_64));
 }
 
 #[tokio::test(flavor = "multi_thread")]

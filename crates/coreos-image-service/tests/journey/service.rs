@@ -20,6 +20,9 @@ pub(crate) const INFRA_ENV: &str = "7d0f0dd5-3f1c-4d1b-9f0c-4a1f5a6c2b3e";
 /// The path of that infra-env's ISO.
 pub(crate) const FULL_ISO: &str = "/byid/7d0f0dd5-3f1c-4d1b-9f0c-4a1f5a6c2b3e/4.18/x86_64/full.iso";
 
+/// What lies in the data directory of a service with a disk of its own.
+pub(crate) const NOT_OURS: &str = "not-ours";
+
 /// Enough for the slowest machine; only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -108,6 +111,13 @@ impl Service {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// The data directory of a service with a disk of its own, which is mounted for it alone.
+    pub(crate) fn data_on_small_disk(&self) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        let data = self.log.parent().unwrap().join("data");
+        root.join(data.strip_prefix("/").unwrap())
     }
 
     pub(crate) fn log(&self) -> String {
@@ -234,6 +244,21 @@ impl Builder {
         fs::write(&ca, &certificate.ca_pem).unwrap();
         self.ca = Some(ca);
         self.variable("HTTP_LISTEN_PORT", "0")
+    }
+
+    /// With a disk of its own for its data. Of its `size` in bytes so many are `taken`, by a file [`NOT_OURS`].
+    pub(crate) fn on_small_disk(mut self, size: u64, taken: u64) -> Self {
+        let script = format!(
+            "mount -t tmpfs -o size={size} tmpfs \"$DATA_DIR\" &&
+             head --bytes={taken} /dev/zero > \"$DATA_DIR\"/{NOT_OURS} && exec \"$0\""
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
+        command.arg(self.command.get_program());
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.command = command;
+        self
     }
 
     pub(crate) fn start(mut self) -> Service {

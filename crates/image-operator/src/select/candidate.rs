@@ -79,13 +79,22 @@ pub fn candidates(observed: &Observed) -> Vec<Candidate> {
             Some(Candidate {
                 name: set.name.clone(),
                 written: set.release_image.clone(),
-                pullspec: set.release_image.trim().parse().map_err(|error| format!("{error}")),
+                pullspec: pullspec(&set.release_image),
                 why,
             })
         })
         .collect();
     candidates.sort_by(|one, other| one.name.cmp(&other.name));
     candidates
+}
+
+/// A release image as a cluster may name it: in a registry. A folder would be one of this machine, which is not the
+/// cluster's to choose.
+pub(crate) fn pullspec(written: &str) -> Result<Reference, String> {
+    match written.trim().parse::<Reference>() {
+        Ok(pullspec) if pullspec.path().is_some() => Err(format!("{pullspec} is in no registry")),
+        parsed => parsed.map_err(|error| error.to_string()),
+    }
 }
 
 fn why(set: &ImageSet, policy: &Policy) -> Option<Why> {
@@ -138,10 +147,8 @@ fn asked_for(observed: &Observed) -> BTreeSet<&str> {
 }
 
 fn stated_version(set: &ImageSet, observed: &Observed) -> Option<OpenshiftVersion> {
-    let known = || {
-        let pullspec: Reference = set.release_image.trim().parse().ok()?;
-        Some(observed.known.get(&pullspec)?.facts.as_ref()?.version.clone())
-    };
+    let known =
+        || Some(observed.known.get(&pullspec(&set.release_image).ok()?)?.facts.as_ref()?.version.clone());
     let tag = || version_within(set.labels.get("releaseTag")?);
     known().or_else(tag).or_else(|| version_within(&set.name))
 }

@@ -202,13 +202,15 @@ fn a_release_that_was_read_before_stays_when_it_cannot_be_read_again() {
 
 #[test]
 fn one_bad_set_harms_no_other() {
-    let mut bad = set("bad", &[]);
-    bad.release_image = "https://quay.io/what?".to_owned();
-    let mut observed = hub(vec![set("4.18.1", &[])]);
-    observed.sets.push(bad);
-    observed.referenced = BTreeSet::from(["4.18.1".to_owned(), "bad".to_owned()]);
-    assert_eq!(listed(&observed), ["4.18.1"]);
-    assert_eq!(outcome(&observed, "bad").0, ReleaseState::Failed);
+    for written in ["https://quay.io/what?", "", "file:///etc", "dir:/etc", "oci:/data:4.18.1"] {
+        let mut bad = set("bad", &[]);
+        bad.release_image = written.to_owned();
+        let mut observed = hub(vec![set("4.18.1", &[])]);
+        observed.sets.push(bad);
+        observed.referenced = BTreeSet::from(["4.18.1".to_owned(), "bad".to_owned()]);
+        assert_eq!(listed(&observed), ["4.18.1"]);
+        assert_eq!(outcome(&observed, "bad").0, ReleaseState::Failed, "{written}");
+    }
 }
 
 #[test]

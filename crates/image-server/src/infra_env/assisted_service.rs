@@ -14,11 +14,12 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{Client, Response, StatusCode, redirect};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use tls_trust::{InvalidCas, NamedCas};
 use url::{Host, Url};
 
 use super::{
     Credentials, InfraEnv, InfraEnvError, InfraEnvId, InfraEnvSource, MAX_IGNITION, MAX_RAMDISK, Part,
-    Purpose, UnexpectedJson, kernel_arguments, only_if, trusted_ca,
+    Purpose, UnexpectedJson, kernel_arguments, only_if,
 };
 
 const IMAGE_TOKEN: HeaderName = HeaderName::from_static("image-token");
@@ -41,15 +42,9 @@ pub enum InvalidAssistedService {
     /// The address cannot be one of a web service.
     #[error("{0:?} is not the address of a web service")]
     Address(String),
-    /// The file of trusted CAs is not in PEM format.
-    #[error("the CA certificates for assisted-service are not in PEM format")]
-    Certificates(#[source] rustls::pki_types::pem::Error),
-    /// A trusted CA is no certificate that can be used.
-    #[error("a CA certificate for assisted-service cannot be used")]
-    Certificate(#[source] rustls::Error),
-    /// The file of trusted CAs is empty.
-    #[error("there is no CA certificate for assisted-service")]
-    NoCertificate,
+    /// The trusted CAs cannot be used.
+    #[error("the CA certificates for assisted-service cannot be used")]
+    TrustedCas(#[from] InvalidCas),
     /// The HTTP client cannot be made.
     #[error("cannot make the HTTP client for assisted-service")]
     Client(#[source] reqwest::Error),
@@ -75,7 +70,9 @@ impl AssistedService {
         let mut client =
             Client::builder().user_agent(USER_AGENT).redirect(redirect::Policy::none()).timeout(timeout);
         if let Some(pem) = trusted_ca {
-            client = client.tls_backend_preconfigured(trusted_ca::tls_client(pem)?).no_proxy();
+            let mut tls = tls_trust::client(NamedCas::from_pem(pem)?.alone());
+            tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            client = client.tls_backend_preconfigured(tls).no_proxy();
         }
         if is_this_machine(address) {
             client = client.no_proxy();

@@ -9,6 +9,9 @@ use tokio::time::Instant;
 
 use super::patience::Patience;
 
+/// How often within the time that a client may take nothing it is looked whether it has.
+const LOOKS: u32 = 10;
+
 /// What a connection is doing.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -30,8 +33,16 @@ enum Phase {
 #[derive(Clone, Copy, Debug)]
 struct Writes {
     last: Instant,
-    /// Since when the system takes nothing more, because the client takes nothing.
-    blocked: Option<Instant>,
+    /// The system takes nothing more, because the client is slow or takes nothing.
+    blocked: Option<Blocked>,
+}
+
+/// What the client was last seen taking.
+#[derive(Clone, Copy, Debug)]
+struct Blocked {
+    since: Instant,
+    /// So many bytes were left then, where it can be told.
+    untaken: Option<u32>,
 }
 
 /// Why a connection is to be closed.
@@ -68,6 +79,9 @@ impl Activity {
     }
 
     /// Waits until the client has taken longer than it may.
+    ///
+    /// Whoever waits polls the connection, too, whenever this wakes, and first: a socket that is blocked looks then
+    /// whether its client has taken anything.
     pub(super) async fn overdue(&self) -> Overdue {
         let mut phases = self.phase.subscribe();
         loop {
@@ -75,8 +89,9 @@ impl Activity {
             if deadline <= Instant::now() {
                 return overdue;
             }
+            let look = deadline.min(Instant::now() + self.patience.stall / LOOKS);
             // A change or the time: either way there is a deadline to be found again. The sender is `self`.
-            let _ = tokio::time::timeout_at(deadline, phases.changed()).await;
+            let _ = tokio::time::timeout_at(look, phases.changed()).await;
         }
     }
 
@@ -85,7 +100,7 @@ impl Activity {
         let writes = *self.writes();
         match (phase, writes.blocked) {
             (Phase::Head { since }, _) => (since + self.patience.head, Overdue::Request),
-            (_, Some(since)) => (since + self.patience.stall, Overdue::Response),
+            (_, Some(Blocked { since, .. })) => (since + self.patience.stall, Overdue::Response),
             // The client waits for us. This is when to look again; it cannot have blocked for longer by then.
             (Phase::Serving { .. }, None) => (Instant::now() + self.patience.stall, Overdue::Response),
             (Phase::Idle { since, .. }, None) => {
@@ -111,9 +126,12 @@ impl Activity {
         *self.writes() = Writes { last: Instant::now(), blocked: None };
     }
 
-    /// The system took nothing.
-    pub(super) fn blocked(&self) {
-        self.writes().blocked.get_or_insert_with(Instant::now);
+    /// The system takes nothing; of what it took before, so much is untaken by the client.
+    pub(super) fn blocked(&self, untaken: Option<u32>) {
+        let mut writes = self.writes();
+        if writes.blocked.is_none_or(|blocked| blocked.untaken != untaken) {
+            writes.blocked = Some(Blocked { since: Instant::now(), untaken });
+        }
     }
 
     fn writes(&self) -> MutexGuard<'_, Writes> {
@@ -148,8 +166,14 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::time::{Instant, sleep};
 
-    use super::super::socket::Socket;
+    use super::super::socket::{Queued, Socket};
     use super::{Activity, Overdue, Patience};
+
+    impl Queued for DuplexStream {
+        fn untaken(&self) -> Option<u32> {
+            None
+        }
+    }
 
     /// A connection that takes 1 KiB before its client takes any.
     fn connection() -> (Arc<Activity>, Socket<DuplexStream>, DuplexStream) {
@@ -215,6 +239,27 @@ mod tests {
             overdue = overdue(&activity) => panic!("{overdue:?}"),
             () = slow => {}
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_less_than_makes_the_socket_writable_is_not_overdue() {
+        let activity = Activity::new(Patience::default());
+        let _serving = activity.begin(Version::HTTP_11);
+        let begun = Instant::now();
+        // As the connection does whenever it is polled.
+        let looks = async {
+            for minute in 0.. {
+                // A byte every 9 minutes, and the last one after an hour and a half.
+                activity.blocked(Some(1_000_000 - (minute / 9).min(10)));
+                sleep(Duration::from_mins(1)).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = looks => {}
+            overdue = activity.overdue() => assert_eq!(overdue, Overdue::Response),
+        }
+        assert_eq!(begun.elapsed(), Duration::from_mins(90 + 10));
     }
 
     #[tokio::test(start_paused = true)]

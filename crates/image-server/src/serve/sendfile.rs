@@ -34,6 +34,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use super::socket::Queued;
+
 /// The most that one placeholder stands for.
 const LEN_MAX: usize = 1 << 20;
 
@@ -346,6 +348,12 @@ pub(super) struct SendfileStream {
 impl SendfileStream {
     pub(super) fn new(stream: TcpStream, outbox: Outbox) -> Self {
         Self { stream, outbox }
+    }
+}
+
+impl Queued for SendfileStream {
+    fn untaken(&self) -> Option<u32> {
+        self.stream.untaken()
     }
 }
 

@@ -1,5 +1,7 @@
 //! A connection's socket, which reports what the client sends and what it takes.
 //!
+//! While the system takes nothing more, every poll looks whether the client has taken some of what the system has.
+//!
 //! Below TLS, so that what counts is what the system took, not what was encrypted for it.
 
 use std::io::{self, IoSlice};
@@ -8,8 +10,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use super::activity::Activity;
+
+/// A stream whose other end may be slow.
+pub(super) trait Queued {
+    /// How many bytes were written that the other end has not taken yet, where it can be told.
+    fn untaken(&self) -> Option<u32>;
+}
+
+impl Queued for TcpStream {
+    fn untaken(&self) -> Option<u32> {
+        send_queue::unacknowledged(self).ok()
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Socket<S> {
@@ -21,12 +36,14 @@ impl<S> Socket<S> {
     pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
         Self { stream, activity }
     }
+}
 
-    fn report(&self, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+impl<S: Queued> Socket<S> {
+    fn report_write(&self, write: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &write {
             Poll::Ready(Ok(0) | Err(_)) => {}
             Poll::Ready(Ok(_)) => self.activity.wrote(),
-            Poll::Pending => self.activity.blocked(),
+            Poll::Pending => self.activity.blocked(self.stream.untaken()),
         }
         write
     }
@@ -47,14 +64,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+impl<S: AsyncWrite + Queued + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.stream).poll_write(context, buffer);
-        self.report(write)
+        self.report_write(write)
     }
 
     fn poll_write_vectored(
@@ -63,7 +80,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
-        self.report(write)
+        self.report_write(write)
     }
 
     fn is_write_vectored(&self) -> bool {

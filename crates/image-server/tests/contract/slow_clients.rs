@@ -135,6 +135,27 @@ async fn a_slow_download_is_never_cut_off() {
 }
 
 #[tokio::test]
+async fn a_download_of_which_less_is_taken_than_makes_room_in_the_send_buffer_is_not_cut_off() {
+    let stall = Duration::from_secs(4);
+    // As large as the system allows (net.core.wmem_max, which is 208 KiB or more, doubled); a third has to be free.
+    let setup = Setup { send_buffer: Some(4 * 1024 * 1024), ..with_stall(stall) };
+    let site = Site::with(setup).await;
+    let mut stream = ask(&site, FULL_ISO).await;
+    begin(&mut stream).await;
+    let begun = Instant::now();
+    // Less than this and the client's own system would not tell ours.
+    let mut piece = vec![0; 12 * 1024];
+    while begun.elapsed() < 3 * stall {
+        stream.read_exact(&mut piece).await.unwrap();
+        tokio::time::sleep(stall / 8).await;
+    }
+    assert_eq!(site.in_flight(BY_ID).await, 1);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.len() > X86_64.iso.len() - 1024 * 1024);
+}
+
+#[tokio::test]
 async fn a_stream_of_which_nothing_is_taken_is_cut_off_and_its_neighbours_go_on() {
     let held = Held::serve(with_stall(Duration::from_secs(2))).await;
     let client = Client::builder()

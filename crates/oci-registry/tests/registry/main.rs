@@ -4,6 +4,7 @@ mod auth;
 mod blobs;
 mod docker;
 mod manifests;
+mod mirrors;
 mod reader;
 mod redirects;
 mod support;

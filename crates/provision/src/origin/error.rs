@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use oci_registry::RedactedUrl;
 use reqwest::StatusCode;
+use tls_trust::InvalidCas;
 
 /// Why an image could not be downloaded.
 ///
@@ -15,9 +16,9 @@ pub enum Error {
     /// The client could not be made: no certificate store, or no crypto provider installed in the process.
     #[error("cannot set up the client for OS images")]
     Client(#[source] reqwest::Error),
-    /// The trusted CA bundle holds no certificate that can be read.
-    #[error("the trusted CA bundle holds no readable PEM certificate")]
-    TrustedCa(#[source] Option<reqwest::Error>),
+    /// The trusted CA bundle cannot be used.
+    #[error("the trusted CA bundle for OS images cannot be used")]
+    TrustedCas(#[source] InvalidCas),
     /// No connection, none that is trusted, or a silent one.
     #[error("no answer from {url}")]
     Transport {

@@ -44,6 +44,8 @@ impl DockerRegistry {
     /// The user's password.
     pub const PASSWORD: &str = "correct horse battery staple";
 
+    const STORAGE: &str = "storage";
+
     /// Starts it over plain HTTP.
     pub fn start() -> Self {
         Self::launch(None)
@@ -106,6 +108,26 @@ impl DockerRegistry {
         assert!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Pulls `repository:tag` by skopeo, with all images of a list, to where skopeo's `oci:` or `dir:` says.
+    ///
+    /// # Panics
+    ///
+    /// If it speaks TLS, or skopeo fails.
+    pub fn pull_to(&self, name: &str, destination: &str) {
+        assert!(self.certificate.is_none(), "only plain HTTP is pulled from");
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["--insecure-policy", "copy", "--quiet", "--all", "--src-tls-verify=false"]);
+        skopeo.arg("--src-authfile").arg(self.directory.path().join("auth.json"));
+        skopeo.arg(format!("docker://{}/{name}", self.address)).arg(destination);
+        let output = skopeo.output().expect("skopeo is installed");
+        assert!(output.status.success(), "skopeo: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The folder of its storage, which holds `docker/registry/v2`.
+    pub fn storage(&self) -> PathBuf {
+        self.directory.path().join(Self::STORAGE)
+    }
+
     /// What it has written to its log so far, standard output and error.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).expect("the log can be read")
@@ -151,7 +173,7 @@ impl DockerRegistry {
         let configuration = json!({
             "version": "0.1",
             "log": {"level": "info"},
-            "storage": {"filesystem": {"rootdirectory": directory.join("storage")}},
+            "storage": {"filesystem": {"rootdirectory": directory.join(Self::STORAGE)}},
             "http": {"addr": "127.0.0.1:0", "tls": tls},
             "auth": {"htpasswd": {"realm": "test", "path": htpasswd}},
         });

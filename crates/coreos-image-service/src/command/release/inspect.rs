@@ -1,0 +1,104 @@
+//! `release inspect`: what a release is, and which ISOs it has.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use coreos_names::{Arch, WithCauses};
+use oci_registry::{Config, Reference, Registry};
+use release_payload::{LiveIso, Payload};
+use serde_json::{Value, json};
+
+/// Prints what a release is and where its ISOs are, perhaps as JSON. Fetches nothing large.
+pub(super) fn inspect(registry: Config, pullspec: &Reference, as_json: bool) -> anyhow::Result<()> {
+    tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
+        let registry = Registry::new(registry)?;
+        let payload = Payload::resolve(&registry, pullspec).await?;
+        let mut isos = Vec::new();
+        for &arch in payload.arches() {
+            isos.push(Listing { arch, iso: find(&registry, &payload, arch).await });
+        }
+        let mut out = io::stdout().lock();
+        let shown = if as_json {
+            writeln!(out, "{:#}", json(&payload, &isos))
+        } else {
+            show(&payload, &isos, &mut out)
+        };
+        shown.context("cannot write the answer")?;
+        let unavailable = isos.iter().filter(|listing| listing.iso.is_err()).count();
+        anyhow::ensure!(unavailable == 0, "{unavailable} of {} ISOs are unavailable", isos.len());
+        Ok(())
+    })
+}
+
+/// What is known of the live ISO of an architecture, and its size in bytes.
+struct Listing {
+    arch: Arch,
+    iso: Result<(LiveIso, u64), release_payload::Error>,
+}
+
+async fn find(
+    registry: &Registry,
+    payload: &Payload,
+    arch: Arch,
+) -> Result<(LiveIso, u64), release_payload::Error> {
+    let iso = LiveIso::locate(registry, payload, arch).await?;
+    let size = iso.stated_size(registry).await?;
+    Ok((iso, size))
+}
+
+/// Sizes are in bytes. An ISO has either `image` and what follows, or `error`.
+fn json(payload: &Payload, isos: &[Listing]) -> Value {
+    let isos = isos.iter().map(|Listing { arch, iso }| {
+        let forecast = payload.boot_image(*arch);
+        let mut shown = json!({
+            "cpu_architecture": arch.name(),
+            "version": forecast.map(|image| image.os_build.to_string()),
+            "sha256": forecast.map(|image| image.sha256.to_string()),
+        });
+        match iso {
+            Ok((iso, size)) => {
+                shown["size"] = (*size).into();
+                shown["image"] = iso.image().to_string().into();
+                if let Some((digest, size)) = iso.largest_layer() {
+                    shown["layer"] = json!({ "digest": digest.to_string(), "size": size });
+                }
+            }
+            Err(error) => shown["error"] = WithCauses(error).to_string().into(),
+        }
+        shown
+    });
+    json!({
+        "release_image": payload.pullspec().to_string(),
+        "digest": payload.digest().to_string(),
+        "version": payload.version().to_string(),
+        "cpu_architectures": payload.arches().iter().map(|arch| arch.name()).collect::<Vec<_>>(),
+        "isos": isos.collect::<Vec<_>>(),
+    })
+}
+
+fn show(payload: &Payload, isos: &[Listing], out: &mut impl Write) -> io::Result<()> {
+    let arches: Vec<_> = payload.arches().iter().map(|arch| arch.name()).collect();
+    writeln!(out, "release image   {}", payload.pullspec())?;
+    writeln!(out, "digest          {}", payload.digest())?;
+    writeln!(out, "version         {}", payload.version())?;
+    writeln!(out, "architectures   {}", arches.join(", "))?;
+    for Listing { arch, iso } in isos {
+        writeln!(out, "\n{arch}")?;
+        if let Some(image) = payload.boot_image(*arch) {
+            writeln!(out, "  RHCOS build   {}", image.os_build)?;
+            writeln!(out, "  ISO sha256    {}", image.sha256)?;
+        }
+        match iso {
+            Ok((iso, size)) => {
+                writeln!(out, "  ISO size      {size} bytes")?;
+                writeln!(out, "  fetched from  {}", iso.image())?;
+                if let Some((layer, size)) = iso.largest_layer() {
+                    writeln!(out, "  ISO layer     {layer}")?;
+                    writeln!(out, "  layer size    {size} bytes, compressed")?;
+                }
+            }
+            Err(error) => writeln!(out, "  unavailable   {}", WithCauses(error))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! The story: account, Vault, registry, Vault.
+
+use oci_registry::{PullSecret, Reference, Registry};
+use serde_json::Value;
+
+use crate::vault::Written;
+use crate::{Accounts, Error, Sso, Vault};
+
+/// How often a write is tried that somebody else's comes before.
+const TRIES: u32 = 5;
+
+/// Everybody who has a part in it.
+#[derive(Debug)]
+pub struct Sync {
+    /// Who says who we are.
+    pub sso: Sso,
+    /// Who gives out the pull secret.
+    pub accounts: Accounts,
+    /// Who keeps it.
+    pub vault: Vault,
+    /// How the pull secret is tried, credentials aside, and on which image. `None`: not at all.
+    pub trial: Option<(oci_registry::Config, Reference)>,
+}
+
+/// How it ended. Either way Vault holds the account's pull secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did before.
+    Unchanged {
+        /// Since this version.
+        version: u64,
+    },
+    /// It does now.
+    Written {
+        /// As this version.
+        version: u64,
+    },
+}
+
+impl Sync {
+    /// Does it once.
+    pub async fn run(&self) -> Result<Outcome, Error> {
+        let token = self.sso.access_token().await?;
+        let (pull_secret, document) = self.accounts.pull_secret(&token).await?;
+        self.try_out(pull_secret).await?;
+        for _ in 0..TRIES {
+            let mut held = self.vault.read().await?;
+            if holds(held.fields.get(self.vault.field()), &document) {
+                return Ok(Outcome::Unchanged { version: held.version });
+            }
+            held.fields.insert(self.vault.field().to_owned(), document.to_string().into());
+            match self.vault.write(&held.fields, held.version).await? {
+                Written::Version(version) => {
+                    let kept = self.vault.read().await?;
+                    // Somebody else may have written since; then it is theirs to be kept.
+                    let is_kept =
+                        kept.version > version || holds(kept.fields.get(self.vault.field()), &document);
+                    return if is_kept { Ok(Outcome::Written { version }) } else { Err(Error::NotKept) };
+                }
+                Written::Conflict => {
+                    tracing::info!("somebody else wrote the secret in Vault; reading it again");
+                }
+            }
+        }
+        Err(Error::Conflict { tries: TRIES })
+    }
+
+    /// Pulls a manifest, which every image has and nobody shows without looking at credentials.
+    async fn try_out(&self, pull_secret: PullSecret) -> Result<(), Error> {
+        let Some((config, image)) = &self.trial else { return Ok(()) };
+        let config = oci_registry::Config { credentials: pull_secret, ..config.clone() };
+        let registry = Registry::new(config).map_err(Error::DoesNotPull)?;
+        registry.manifest(image).await.map(drop).map_err(Error::DoesNotPull)
+    }
+}
+
+/// Whether a field holds this pull secret. How it is written does not matter.
+fn holds(field: Option<&Value>, document: &Value) -> bool {
+    match field {
+        Some(Value::String(text)) => serde_json::from_str::<Value>(text).is_ok_and(|held| held == *document),
+        Some(other) => other == document,
+        None => false,
+    }
+}
