@@ -1,6 +1,7 @@
 //! The command line: which subcommand was asked for, and with which settings.
 
 mod iso;
+mod operator;
 mod os_images;
 mod pull_secret;
 mod release;
@@ -8,9 +9,9 @@ mod serve;
 
 use std::ffi::OsString;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::settings::{Merged, ServeSettings, table};
+use crate::settings::{Merged, OperatorSettings, ServeSettings, table};
 use crate::telemetry;
 
 /// The settings of the service.
@@ -24,6 +25,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Resu
         Some(("os-images", matches)) => os_images::run(matches),
         Some(("pull-secret", matches)) => pull_secret::run(matches),
         Some(("iso", matches)) => iso::run(matches),
+        Some(("operator", matches)) => operate(matches),
         Some(("serve", matches)) => serve(matches),
         _ => serve(&matches),
     }
@@ -33,6 +35,15 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
     let merged = merged(&SERVE, matches);
     telemetry::init(ServeSettings::log_level(&merged));
     serve::serve(ServeSettings::validate(&merged)?)
+}
+
+fn operate(matches: &ArgMatches) -> anyhow::Result<()> {
+    if matches.get_flag("print-crd") {
+        return operator::print_crd();
+    }
+    let merged = merged(&[table::OPERATOR, table::LOGGING], matches);
+    telemetry::init(ServeSettings::log_level(&merged));
+    operator::run(OperatorSettings::validate(&merged)?)
 }
 
 fn merged(tables: &[&'static [table::Setting]], matches: &ArgMatches) -> Merged {
@@ -50,6 +61,14 @@ fn many<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> V
 
 fn command_line() -> Command {
     let serve = table::add_flags(Command::new("serve").about("Serve images; the default"), &SERVE);
+    let operator = table::add_flags(Command::new("operator"), &[table::OPERATOR, table::LOGGING])
+        .about("Keep an image service in Kubernetes told of the releases that the hub uses")
+        .arg(
+            Arg::new("print-crd")
+                .long("print-crd")
+                .action(ArgAction::SetTrue)
+                .help("print the CustomResourceDefinition of CoreosImageService, and end"),
+        );
     table::add_flags(Command::new("coreos-image-service"), &SERVE)
         .about("Serves bare-metal hosts their CoreOS live ISO, given only a release image and a pull secret")
         .version(env!("CARGO_PKG_VERSION"))
@@ -59,6 +78,7 @@ fn command_line() -> Command {
         .subcommand(os_images::command())
         .subcommand(pull_secret::command())
         .subcommand(iso::command())
+        .subcommand(operator)
 }
 
 #[cfg(test)]

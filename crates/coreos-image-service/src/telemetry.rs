@@ -18,6 +18,7 @@ pub(crate) fn init(level: LevelFilter) {
     let ours = [
         "coreos_image_service",
         "image_feed",
+        "image_operator",
         "image_server",
         "image_store",
         "oci_registry",

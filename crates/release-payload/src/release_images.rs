@@ -6,7 +6,7 @@
 
 use coreos_names::{Arch, OpenshiftVersion};
 use oci_registry::Reference;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::os_stream::OsStream;
 
@@ -93,6 +93,38 @@ pub fn parse(json: &str) -> Result<Vec<ReleaseImage>, InvalidReleaseImages> {
         }
     }
     if problems.is_empty() { Ok(releases) } else { Err(InvalidReleaseImages { problems }) }
+}
+
+/// Writes the setting so that [`parse`] reads the same list back, in the given order, and that assisted-service, which
+/// wants more members, takes it too.
+pub fn to_json(releases: &[ReleaseImage]) -> String {
+    releases.iter().map(entry).collect::<Value>().to_string()
+}
+
+/// An entry of several architectures is named as in assisted-service's own lists: `multi`, with the same end to both
+/// versions.
+fn entry(release: &ReleaseImage) -> Value {
+    let (scalar, listed): (_, &[Arch]) = match &release.architectures {
+        Architectures::Listed(arches) => match arches[..] {
+            [arch] => (arch.name(), arches),
+            _ => ("multi", arches),
+        },
+        Architectures::OfPayload => ("multi", &[]),
+    };
+    let suffix = if scalar == "multi" { "-multi" } else { "" };
+    let mut entry = json!({
+        "openshift_version": format!("{}{suffix}", release.openshift_version),
+        "cpu_architecture": scalar,
+        "version": format!("{}{suffix}", release.version),
+        "url": release.pullspec.to_string(),
+    });
+    if !listed.is_empty() {
+        entry["cpu_architectures"] = listed.iter().map(|arch| arch.name()).collect();
+    }
+    if let Some(stream) = release.os_stream {
+        entry["os_stream"] = stream.name().into();
+    }
+    entry
 }
 
 /// The members of one entry, collecting what is wrong with them.
@@ -304,6 +336,38 @@ mod tests {
             assert_eq!(error.problems.len(), 1, "{error}");
             assert!(error.problems[0].starts_with(problem), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let release = |version: &str, architectures, pullspec: &str| ReleaseImage {
+            openshift_version: version.rsplit_once('.').unwrap().0.parse().unwrap(),
+            version: version.parse().unwrap(),
+            architectures,
+            pullspec: pullspec.parse().unwrap(),
+            os_stream: None,
+            version_alias: version.parse().unwrap(),
+        };
+        let nine = Architectures::Listed(vec![Arch::X86_64]);
+        let releases = [
+            ReleaseImage { os_stream: Some(OsStream::Rhel9), ..release("5.0.1", nine, "r.example.com/b:1") },
+            release("4.18.52", Architectures::Listed(vec![Arch::Arm64]), "r.example.com/a:1"),
+            release("4.18.53", Architectures::Listed(Arch::ALL.to_vec()), "r.example.com:5000/a/b:2"),
+            release("4.11.0", Architectures::OfPayload, "[fd00::1]:5000/a:3"),
+        ];
+        let json = to_json(&releases);
+        assert_eq!(parse(&json), Ok(releases.to_vec()), "{json}");
+        assert_eq!(to_json(&[]), "[]");
+        let entries: Value = serde_json::from_str(&json).unwrap();
+        for entry in entries.as_array().unwrap() {
+            for member in ["openshift_version", "version", "cpu_architecture", "url"] {
+                assert!(
+                    entry[member].is_string(),
+                    "assisted-service refuses an entry without {member}: {entry}"
+                );
+            }
+        }
+        assert_eq!(entries[2]["openshift_version"], "4.18-multi");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! [`payload`] builds container images, up to whole OpenShift releases with a live ISO in them. [`registry`] serves
 //! them: [`registry::DockerRegistry`] is a real registry in a child process, [`registry::TokenRegistry`] our own, which
-//! can be told to misbehave, as can the web server of [`origin`]. [`gpg`] signs releases. Nothing here uses the crates it tests, so that a
+//! can be told to misbehave, as can the web server of [`origin`]. [`gpg`] signs releases, [`kubernetes`] stands in for an
+//! API server. Nothing here uses the crates it tests, so that a
 //! mistake is not made twice and agreed on.
 //!
 //! What fails here is a broken test, not a condition to handle: most of it panics.
@@ -12,6 +13,7 @@ pub mod assisted_service;
 mod crypto;
 pub mod fixtures;
 pub mod gpg;
+pub mod kubernetes;
 pub mod origin;
 pub mod payload;
 pub mod registry;

@@ -173,7 +173,7 @@ impl Listener {
 }
 
 /// Listens on one address, or on every interface: IPv6 and IPv4 where the system has both.
-async fn listen(address: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListener> {
+pub(super) async fn listen(address: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListener> {
     let Some(address) = address else {
         if let Ok(listener) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
             return Ok(listener);
@@ -189,20 +189,20 @@ async fn listen(address: Option<IpAddr>, port: u16) -> anyhow::Result<TcpListene
 }
 
 /// The signals that ask the process to stop.
-struct Signals {
+pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
         })
     }
 
-    async fn received(&mut self) {
+    pub(super) async fn received(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -69,7 +69,7 @@ pub(super) fn read(merged: &Merged, problems: &mut Problems, warnings: &mut Vec<
 }
 
 /// An address to listen on, IPv6 with or without brackets.
-struct Address(Option<IpAddr>);
+pub(super) struct Address(pub(super) Option<IpAddr>);
 
 impl FromStr for Address {
     type Err = &'static str;
@@ -81,7 +81,7 @@ impl FromStr for Address {
 }
 
 /// A TCP port; 0 lets the system choose one.
-struct Port(u16);
+pub(super) struct Port(pub(super) u16);
 
 impl FromStr for Port {
     type Err = &'static str;

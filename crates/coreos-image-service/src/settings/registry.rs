@@ -54,6 +54,13 @@ pub(super) fn read(
     problems: &mut Problems,
     warnings: &mut Vec<String>,
 ) -> Config {
+    let credentials = pull_secret(merged, problems).unwrap_or_default();
+    let mirrors = mirrors::read(merged, pulls, problems, warnings);
+    Config { credentials, mirrors, ..trust(merged, problems) }
+}
+
+/// Whom to trust, and neither credentials nor mirrors: for commands that find these elsewhere.
+pub(super) fn trust(merged: &Merged, problems: &mut Problems) -> Config {
     let insecure = merged
         .text("INSECURE_REGISTRIES")
         .unwrap_or_default()
@@ -65,8 +72,6 @@ pub(super) fn read(
         })
         .collect();
     Config {
-        credentials: pull_secret(merged, problems).unwrap_or_default(),
-        mirrors: mirrors::read(merged, pulls, problems, warnings),
         trusted_ca_pem: merged.file("REGISTRY_TRUSTED_CA_FILE", problems).map(String::into_bytes),
         insecure,
         certs_dirs: certs_dirs(merged, problems),

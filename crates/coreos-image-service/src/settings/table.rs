@@ -46,21 +46,13 @@ pub(crate) const REGISTRY: &[Setting] = &[
         "",
         "YAML file with any number of ImageDigestMirrorSet, ImageTagMirrorSet and ImageContentSourcePolicy objects",
     ),
-    Setting::new(
-        "REGISTRY_TRUSTED_CA_FILE",
-        "",
-        "PEM file with CAs trusted for registries beside the system's",
-    ),
+    REGISTRY_TRUSTED_CA_FILE,
     Setting::new(
         "REGISTRY_CERTS_DIR",
         "`/etc/containers/certs.d`, `/etc/docker/certs.d`",
         "directory with `<host[:port]>/*.crt` trusted there, and `*.cert` with `*.key` shown there (containers-certs.d(5))",
     ),
-    Setting::new(
-        "INSECURE_REGISTRIES",
-        "",
-        "comma-separated `host[:port]` where TLS is not verified and plain HTTP is allowed",
-    ),
+    INSECURE_REGISTRIES,
     Setting::new(
         "RELEASE_SIGNATURE_KEYS",
         "",
@@ -71,6 +63,36 @@ pub(crate) const REGISTRY: &[Setting] = &[
         "OpenShift's two public ones",
         "comma-separated URLs and directories where signatures of releases lie",
     ),
+];
+
+const REGISTRY_TRUSTED_CA_FILE: Setting = Setting::new(
+    "REGISTRY_TRUSTED_CA_FILE",
+    "",
+    "PEM file with CAs trusted for registries beside the system's",
+);
+
+const INSECURE_REGISTRIES: Setting = Setting::new(
+    "INSECURE_REGISTRIES",
+    "",
+    "comma-separated `host[:port]` where TLS is not verified and plain HTTP is allowed",
+);
+
+/// Settings of the operator. Pull secret and mirrors are those of the cluster.
+pub(crate) const OPERATOR: &[Setting] = &[
+    Setting::new(
+        "POD_NAMESPACE",
+        "that of the service account",
+        "the namespace of the image service and of its `CoreosImageService`",
+    ),
+    Setting::new("POD_NAME", "", "begins the name of this replica in the Lease"),
+    Setting::new(
+        "OPERATOR_LISTEN_PORT",
+        "8383",
+        "port for the operator's `/healthz`, `/readyz` and `/metrics`",
+    ),
+    LISTEN_ADDRESS,
+    REGISTRY_TRUSTED_CA_FILE,
+    INSECURE_REGISTRIES,
 ];
 
 /// Which releases are wanted, of the commands that are about many.
@@ -142,7 +164,7 @@ pub(crate) const SERVE: &[Setting] = &[
         "how long an image that nothing asks for any more is still served by its RHCOS version, before it is removed",
     ),
     Setting::new("POPULATE", "eager", "when images are fetched; there is only `eager` so far"),
-    Setting::new("LISTEN_ADDRESS", "all interfaces", "address to listen on"),
+    LISTEN_ADDRESS,
     Setting::new("LISTEN_PORT", "8080", "port to listen on, with HTTPS where there is a certificate"),
     Setting::new(
         "HTTP_LISTEN_PORT",
@@ -204,6 +226,8 @@ pub(crate) const SERVE: &[Setting] = &[
     ),
 ];
 
+const LISTEN_ADDRESS: Setting = Setting::new("LISTEN_ADDRESS", "all interfaces", "address to listen on");
+
 /// How much is logged, of the commands that can log.
 pub(crate) const LOGGING: &[Setting] = &[Setting::new(
     "LOGLEVEL",
@@ -239,7 +263,7 @@ mod tests {
     fn the_readme_lists_every_setting() {
         let readme =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
-        for setting in [RELEASES, SERVE, REGISTRY, LOGGING].into_iter().flatten() {
+        for setting in [RELEASES, SERVE, REGISTRY, LOGGING, OPERATOR].into_iter().flatten() {
             let row = format!("| {} | {} | {} |", setting.variable, setting.default, setting.meaning);
             assert!(readme.contains(&row), "README.md has no row\n{row}");
         }

@@ -1,0 +1,162 @@
+//! What running image services read: the ConfigMap and the Secret `coreos-image-service-feed`, as values.
+//!
+//! Beside the list it carries what is needed to reach the images: mirrors, CAs and the pull secret. Everything is in a
+//! stable order, so that equal input gives equal bytes and nothing is written without need.
+
+mod certificates;
+
+use std::collections::BTreeMap;
+
+use oci_registry::PullSecret;
+use release_payload::release_images::{self, ReleaseImage};
+use secrecy::SecretString;
+use serde_json::Value;
+
+use crate::inputs::{PullSecretSeen, Seen};
+
+/// The name of both objects.
+pub const FEED_NAME: &str = "coreos-image-service-feed";
+/// The list, in the format of `RELEASE_IMAGES`.
+pub const RELEASE_IMAGES: &str = "release-images.json";
+/// registries.conf(5), version 2.
+pub const REGISTRIES_CONF: &str = "registries.conf";
+/// The cluster's mirror sets, one YAML document each.
+pub const MIRRORS: &str = "mirrors.yaml";
+/// CAs trusted beside the system's, as PEM.
+pub const TRUSTED_CA: &str = "ca.crt";
+/// The pull secret, the only entry of the Secret.
+pub const DOCKER_CONFIG: &str = ".dockerconfigjson";
+
+/// etcd takes 1.5 MiB and the API server 1 MiB of a ConfigMap; some of it is metadata.
+const MAX_SIZE: usize = 1_000_000;
+
+/// How registries are reached: all that is passed on beside the list.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// The pull secret, as JSON that was checked.
+    pub pull_secret: Option<SecretString>,
+    /// registries.conf(5).
+    pub registries_conf: Option<String>,
+    /// YAML documents of mirror sets.
+    pub mirrors: Option<String>,
+    /// PEM certificates.
+    pub trusted_ca: Option<String>,
+}
+
+/// The feed would not fit into a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the ConfigMap {FEED_NAME} would have {size} bytes, and can have {MAX_SIZE}: {largest} is the largest part"
+)]
+pub struct FeedTooLarge {
+    size: usize,
+    largest: &'static str,
+}
+
+/// The pull secret cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PullSecretProblem {
+    #[error("the Secret {place} does not exist")]
+    Missing { place: String },
+    #[error("the Secret {place} has no entry {key}")]
+    NoEntry { place: String, key: String },
+    #[error("{key} of the Secret {place} is not UTF-8")]
+    NotText { place: String, key: String },
+    #[error("{key} of the Secret {place}: {source}")]
+    Unusable { place: String, key: String, source: oci_registry::PullSecretError },
+}
+
+impl Access {
+    /// Reads it out of what the cluster says; with what is wrong with the pull secret, which harms nothing else.
+    pub(crate) fn gather(seen: &Seen) -> (Self, Option<PullSecretProblem>) {
+        let (pull_secret, problem) = match pull_secret(&seen.pull_secret) {
+            Ok(secret) => (Some(secret), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let mirror_registry = |key: &str| seen.mirror_registry.as_ref()?.get(key);
+        let bundles = mirror_registry("ca-bundle.crt")
+            .into_iter()
+            .chain(seen.ca_bundles.iter().flat_map(BTreeMap::values))
+            .map(String::as_str);
+        let access = Self {
+            pull_secret,
+            registries_conf: mirror_registry(REGISTRIES_CONF).filter(|conf| !conf.trim().is_empty()).cloned(),
+            mirrors: mirrors(&seen.mirror_sets),
+            trusted_ca: certificates::bundle(bundles),
+        };
+        (access, problem)
+    }
+}
+
+/// The entries of the ConfigMap.
+pub(crate) fn config_data(
+    releases: &[ReleaseImage],
+    access: &Access,
+) -> Result<BTreeMap<&'static str, String>, FeedTooLarge> {
+    let mut data = BTreeMap::from([(RELEASE_IMAGES, release_images::to_json(releases))]);
+    let parts = [
+        (REGISTRIES_CONF, &access.registries_conf),
+        (MIRRORS, &access.mirrors),
+        (TRUSTED_CA, &access.trusted_ca),
+    ];
+    data.extend(parts.into_iter().filter_map(|(key, part)| Some((key, part.clone()?))));
+    let size = data.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if size <= MAX_SIZE {
+        return Ok(data);
+    }
+    let largest = data.iter().max_by_key(|(_, value)| value.len()).map_or(RELEASE_IMAGES, |(key, _)| *key);
+    Err(FeedTooLarge { size, largest })
+}
+
+fn pull_secret(seen: &PullSecretSeen) -> Result<SecretString, PullSecretProblem> {
+    let PullSecretSeen { place, key, data } = seen;
+    let (place, key) = (place.clone(), key.clone());
+    let Some(data) = data else { return Err(PullSecretProblem::Missing { place }) };
+    let Some(bytes) = data.get(&key) else { return Err(PullSecretProblem::NoEntry { place, key }) };
+    let Ok(text) = str::from_utf8(bytes) else { return Err(PullSecretProblem::NotText { place, key }) };
+    match PullSecret::parse(text) {
+        Ok(_) => Ok(text.into()),
+        Err(source) => Err(PullSecretProblem::Unusable { place, key, source }),
+    }
+}
+
+fn mirrors(sets: &[Value]) -> Option<String> {
+    // JSON values can always be written as YAML.
+    let documents: Vec<_> = sets.iter().filter_map(|set| serde_yaml_ng::to_string(set).ok()).collect();
+    (!documents.is_empty()).then(|| documents.join("---\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn access(trusted_ca: usize) -> Access {
+        Access { trusted_ca: Some("x".repeat(trusted_ca)), ..Access::default() }
+    }
+
+    #[test]
+    fn a_feed_that_does_not_fit_names_its_largest_part() {
+        assert!(config_data(&[], &access(900_000)).is_ok());
+        let error = config_data(&[], &access(1_100_000)).unwrap_err();
+        assert!(error.to_string().ends_with("ca.crt is the largest part"), "{error}");
+    }
+
+    #[test]
+    fn mirror_sets_are_yaml_documents() {
+        let set = |name: &str| json!({"kind": "ImageDigestMirrorSet", "metadata": {"name": name}, "spec": {"imageDigestMirrors": []}});
+        assert_eq!(mirrors(&[]), None);
+        let text = mirrors(&[set("a"), set("b")]).unwrap();
+        let documents: Vec<Value> = serde_yaml_ng::Deserializer::from_str(&text)
+            .map(|document| serde::Deserialize::deserialize(document).unwrap())
+            .collect();
+        assert_eq!(documents, [set("a"), set("b")]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_pull_secret_is_said_without_repeating_it() {
+        let missing = PullSecretSeen { place: "ns/s".into(), key: DOCKER_CONFIG.into(), data: None };
+        assert_eq!(pull_secret(&missing).unwrap_err().to_string(), "the Secret ns/s does not exist");
+    }
+}

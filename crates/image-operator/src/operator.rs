@@ -1,0 +1,282 @@
+//! The life of the operator: it stands by until it leads, and while it leads keeps the cluster as the admin wants it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use release_payload::Reference;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::crd::{CoreosImageServiceStatus, NAME, ReleaseState, ReleaseStatus};
+use crate::election::{Candidate, ElectionSettings};
+use crate::inputs::{Inputs, Own};
+use crate::metrics::Metrics;
+use crate::payloads::Payloads;
+use crate::plan::Plan;
+use crate::probes::{self, Pulse};
+use crate::readings::{ReadSettings, Readings};
+use crate::select::{self, Facts};
+use crate::watched::WatchSettings;
+use crate::write::Writer;
+
+/// What the operator works with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespace of the image service, of the CoreosImageService and of what is written.
+    pub namespace: String,
+    /// What this replica is called in the Lease. No two may have the same.
+    pub identity: String,
+    /// The election.
+    pub election: ElectionSettings,
+    /// How the cluster is watched.
+    pub watch: WatchSettings,
+    /// When release images are read.
+    pub read: ReadSettings,
+    /// How long changes are gathered before they are acted on.
+    pub settle: Duration,
+    /// How often everything is compared without any change.
+    pub resync: Duration,
+}
+
+impl Settings {
+    /// The usual times.
+    pub fn new(namespace: String, identity: String) -> Self {
+        Self {
+            namespace,
+            identity,
+            election: ElectionSettings::default(),
+            watch: WatchSettings::default(),
+            read: ReadSettings::default(),
+            settle: Duration::from_millis(500),
+            resync: Duration::from_mins(10),
+        }
+    }
+}
+
+/// The operator.
+pub struct Operator {
+    client: Client,
+    settings: Settings,
+    payloads: Arc<dyn Payloads>,
+    metrics: Metrics,
+    pulse: Pulse,
+}
+
+impl Operator {
+    /// An operator that does nothing yet. Its metrics are added to the registry.
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        payloads: Arc<dyn Payloads>,
+        registry: prometheus::Registry,
+    ) -> Result<Self, prometheus::Error> {
+        let metrics = Metrics::new(registry)?;
+        Ok(Self { client, settings, payloads, metrics, pulse: Pulse::new() })
+    }
+
+    /// `/healthz`, `/readyz` and `/metrics`.
+    pub fn router(&self) -> Router {
+        probes::router(self.metrics.clone(), self.pulse.clone())
+    }
+
+    /// Stands by and leads until told to stop, and then gives the lease away.
+    pub async fn run(&self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        let Settings { namespace, identity, election, .. } = &self.settings;
+        let mut candidate = Candidate::new(
+            self.client.clone(),
+            namespace,
+            identity,
+            election.clone(),
+            self.metrics.clone(),
+            self.pulse.clone(),
+        );
+        loop {
+            let acquired = tokio::select! {
+                acquired = candidate.acquire() => acquired,
+                () = &mut stop => return,
+            };
+            tracing::info!(lease.holder = identity, "this replica leads");
+            self.metrics.leads(true);
+            // What does not end first is dropped here, with every request that it still waits for.
+            let stopped = tokio::select! {
+                () = candidate.keep(acquired) => false,
+                never = self.lead() => match never {},
+                () = &mut stop => true,
+            };
+            self.metrics.leads(false);
+            if stopped {
+                candidate.release().await;
+                tracing::info!(lease.holder = identity, "stopped");
+                return;
+            }
+            tracing::warn!(lease.holder = identity, "the lease is lost; this replica stands by");
+        }
+    }
+
+    async fn lead(&self) -> std::convert::Infallible {
+        let Settings { namespace, watch, read, settle, resync, .. } = &self.settings;
+        let changed = Arc::new(Notify::new());
+        let mut leading = Leading {
+            inputs: Inputs::watch(&self.client, namespace, watch, &changed),
+            readings: Readings::new(Arc::clone(&self.payloads), read.clone(), self.metrics.clone()),
+            metrics: &self.metrics,
+            operator: self,
+            subject: None,
+            waiting: String::new(),
+        };
+        let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
+        let mut next = Instant::now() + *resync;
+        loop {
+            tokio::select! {
+                () = changed.notified() => {}
+                () = leading.readings.learn() => {}
+                () = tokio::time::sleep_until(next) => {}
+            }
+            // Release images go on being read meanwhile.
+            let settled = Instant::now() + *settle;
+            while Instant::now() < settled {
+                let _ = tokio::time::timeout_at(settled, leading.readings.learn()).await;
+            }
+            let result = leading.reconcile().await;
+            self.metrics.reconciled(result.name(), Timestamp::now().as_second());
+            next = Instant::now()
+                + if result == Reconciled::Failed {
+                    failures.next()
+                } else {
+                    failures.reset();
+                    *resync
+                };
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reconciled {
+    Done,
+    Waiting,
+    Failed,
+}
+
+impl Reconciled {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Done => "ok",
+            Self::Waiting => "waiting",
+            Self::Failed => "error",
+        }
+    }
+}
+
+/// What there is only while this replica leads.
+struct Leading<'a> {
+    inputs: Inputs,
+    readings: Readings,
+    metrics: &'a Metrics,
+    operator: &'a Operator,
+    subject: Option<Subject>,
+    /// What was said last about there being nothing to do.
+    waiting: String,
+}
+
+/// The one CoreosImageService, and what was done for it.
+struct Subject {
+    uid: Option<String>,
+    writer: Writer,
+    listed: BTreeSet<Reference>,
+}
+
+impl Leading<'_> {
+    async fn reconcile(&mut self) -> Reconciled {
+        let own = match self.inputs.own() {
+            Ok(Some(own)) if own.metadata.deletion_timestamp.is_none() => own,
+            Ok(_) => {
+                let namespace = &self.operator.settings.namespace;
+                return self.wait(format!("there is no CoreosImageService {namespace}/{NAME}"));
+            }
+            Err(waiting) => return self.wait(waiting),
+        };
+        let mut subject = match self.subject.take() {
+            Some(subject) if subject.uid == own.metadata.uid => subject,
+            _ => self.begin(&own),
+        };
+        let seen = match &own.spec {
+            Ok(spec) => {
+                self.inputs.follow(spec);
+                self.inputs.seen(spec)
+            }
+            Err(problem) => Err(vec![problem.clone()]),
+        };
+        let plan = Plan::make(&own, seen, &mut self.readings, &subject.listed);
+        if plan.feed.is_none() {
+            let what = plan.waiting.iter().chain(plan.problems.iter().map(|problem| &problem.message));
+            let what: Vec<_> = what.map(String::as_str).collect();
+            let _ = self.wait(what.join("; "));
+        } else {
+            self.waiting.clear();
+        }
+        let writes_feed = plan.feed.is_some();
+        let listed = plan.listed.clone();
+        if let Some(outcomes) = &plan.outcomes {
+            let states: Vec<_> = outcomes.iter().map(|outcome| outcome.state).collect();
+            self.metrics.releases(&states);
+        }
+        let result = subject.writer.write(&own, plan).await;
+        let result = match result {
+            Ok(()) if writes_feed => {
+                subject.listed = listed;
+                Reconciled::Done
+            }
+            Ok(()) => Reconciled::Waiting,
+            Err(error) => {
+                tracing::warn!(%error, "the cluster is not as it is wanted; it is tried again");
+                Reconciled::Failed
+            }
+        };
+        self.subject = Some(subject);
+        result
+    }
+
+    /// Takes up where an earlier process stopped: what it had found out is in the status.
+    fn begin(&mut self, own: &Own) -> Subject {
+        let Settings { namespace, identity, .. } = &self.operator.settings;
+        let mut listed = BTreeSet::new();
+        for release in own.status.iter().flat_map(|CoreosImageServiceStatus { releases, .. }| releases) {
+            let Ok(pullspec) = select::pullspec(&release.pullspec) else { continue };
+            let Some(facts) = facts(release) else { continue };
+            if release.state == ReleaseState::Listed {
+                listed.insert(pullspec.clone());
+            }
+            self.readings.remember(pullspec, facts);
+        }
+        let writer = Writer::new(self.operator.client.clone(), namespace, identity, self.metrics.clone());
+        Subject { uid: own.metadata.uid.clone(), writer, listed }
+    }
+
+    /// Says once what is waited for.
+    fn wait(&mut self, what: String) -> Reconciled {
+        if self.waiting != what {
+            tracing::info!(operator.waits_for = what, "nothing is written yet");
+            self.waiting = what;
+        }
+        Reconciled::Waiting
+    }
+}
+
+/// What a status says that was found out. What is not understood is found out again.
+fn facts(release: &ReleaseStatus) -> Option<Facts> {
+    Some(Facts {
+        version: release.version.as_ref()?.parse().ok()?,
+        arches: release.arches.iter().filter_map(|arch| arch.parse().ok()).collect(),
+        os_builds: release
+            .os_builds
+            .iter()
+            .filter_map(|(arch, build)| Some((arch.parse().ok()?, build.parse().ok()?)))
+            .collect(),
+    })
+}

@@ -1,0 +1,85 @@
+//! What the admin wants, made from the spec of a [`crate::crd::CoreosImageService`] with every default filled in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coreos_names::{Arch, OpenshiftVersion};
+
+use crate::crd::{Architecture, IncludeSpec, PolicySpec};
+
+/// A label or an annotation: `true` takes a set, `false` leaves a visible or unlabelled one out.
+pub const INCLUDE: &str = "coreos-image-service.io/include";
+
+/// Which sets are taken beside those in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// `None` for the architectures that are in use.
+    pub architectures: Option<BTreeSet<Arch>>,
+    /// Labels that a set must carry to be taken, all of them.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations that it must carry as well.
+    pub annotations: BTreeMap<String, String>,
+    /// Whether sets with `visible: "true"` are taken.
+    pub visible: bool,
+    /// Whether sets without a label `channel` are taken.
+    pub unlabelled: bool,
+    /// How many releases of a minor version are taken of those two.
+    pub newest_per_minor: usize,
+    /// The oldest release that is taken without being in use.
+    pub minimum_version: Option<OpenshiftVersion>,
+    /// How many releases are taken beside those in use.
+    pub max_releases: Option<usize>,
+}
+
+impl Default for Policy {
+    /// Takes nothing but what is in use and what carries [`INCLUDE`].
+    fn default() -> Self {
+        Self {
+            architectures: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            visible: false,
+            unlabelled: false,
+            newest_per_minor: 1,
+            minimum_version: None,
+            max_releases: None,
+        }
+    }
+}
+
+/// A part of the spec cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("spec.policy.minimumVersion")]
+pub struct InvalidPolicy(#[from] coreos_names::InvalidOpenshiftVersion);
+
+impl TryFrom<&PolicySpec> for Policy {
+    type Error = InvalidPolicy;
+
+    fn try_from(spec: &PolicySpec) -> Result<Self, InvalidPolicy> {
+        let IncludeSpec { match_labels, match_annotations } = spec.include.clone().unwrap_or_default();
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Self {
+            architectures: spec
+                .architectures
+                .as_ref()
+                .map(|arches| arches.iter().copied().map(Arch::from).collect()),
+            labels: match_labels,
+            annotations: match_annotations,
+            visible: spec.visible,
+            unlabelled: spec.unlabelled,
+            newest_per_minor: count(spec.newest_per_minor.unwrap_or(1)),
+            minimum_version: spec.minimum_version.as_deref().map(str::parse).transpose()?,
+            max_releases: spec.max_releases.map(count),
+        })
+    }
+}
+
+impl From<Architecture> for Arch {
+    fn from(architecture: Architecture) -> Self {
+        match architecture {
+            Architecture::X86_64 => Self::X86_64,
+            Architecture::Arm64 => Self::Arm64,
+            Architecture::Ppc64le => Self::Ppc64le,
+            Architecture::S390x => Self::S390x,
+        }
+    }
+}
