@@ -9,6 +9,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -34,10 +35,12 @@ FOREIGN = {
     ("Secret", "pull-secret"),
     ("Secret", "assisted-image-service-pull-secret"),
     ("Secret", "assisted-service-sso"),
-    ("ConfigMap", "config"),
     ("ServiceAccount", "assisted-image-service"),
     ("ServiceAccount", "coreos-image-service-operator"),
 }
+# What matters to us in the ConfigMap of assisted-service's on-prem pod.
+ASSISTED_CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config"}, "data": {
+    "ASSISTED_SERVICE_HOST": "127.0.0.1:8090", "ASSISTED_SERVICE_SCHEME": "http", "LISTEN_PORT": "8888"}}
 # Read by the HTTP client and the TLS library.
 COMMON_VARIABLES = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE"}
 # In ConfigMaps that assisted-service takes, too.
@@ -105,9 +108,10 @@ def sets(rendered):
         for template in documents(path):
             yield str(path.relative_to(DEPLOY)), substituted(template, path.name)
     podman = DEPLOY / "podman"
-    yield "podman/pod.yml", documents(podman / "releases.yml") + documents(podman / "pod.yml")
+    yield "podman/pod.yml", [ASSISTED_CONFIG, *documents(podman / "releases.yml"), *documents(podman / "pod.yml")]
     yield "podman/pod-standalone.yml", documents(podman / "pod-standalone.yml")
-    yield "podman/disconnected", sum((documents(path) for path in sorted((podman / "disconnected").glob("*.yml"))), [])
+    disconnected = [documents(path) for path in sorted((podman / "disconnected").glob("*.yml"))]
+    yield "podman/disconnected", sum(disconnected, [ASSISTED_CONFIG])
 
 
 def strict(schema):
@@ -230,7 +234,7 @@ def check_security(where, thing):
 
 
 def variables(container, things):
-    """The environment as far as the manifest states it, and which of it is shared with assisted-service."""
+    """The environment, as far as the manifests state it."""
     configs = {thing["metadata"]["name"]: thing.get("data", {}) for thing in things if thing["kind"] == "ConfigMap"}
     environment = {}
     for source in container.get("envFrom", []):
@@ -301,7 +305,7 @@ def start(where, binary, container, things, spec):
             for _ in range(300):
                 try:
                     scheme = "https" if "HTTPS_CERT_FILE" in environment else "http"
-                    context = __import__("ssl")._create_unverified_context()
+                    context = ssl._create_unverified_context()
                     urllib.request.urlopen(f"{scheme}://127.0.0.1:{port}/live", context=context).close()
                     return
                 except (urllib.error.URLError, ConnectionError):
@@ -340,7 +344,9 @@ def main(rendered, binary=None):
         print(text, file=sys.stderr)
     if problems:
         sys.exit(1)
-    print(f"{count} objects are valid for Kubernetes {' and '.join(VERSIONS)}; the service starts with the settings of {started} manifests")
+    print(f"{count} objects are valid for Kubernetes {' and '.join(VERSIONS)}")
+    if binary:
+        print(f"the service starts with the settings of {started} manifests")
 
 
 main(*sys.argv[1:])
