@@ -25,7 +25,7 @@ fuzz_target!(|parts: (&str, &str, &str)| {
         let mut seen = HashSet::new();
         for source in sources {
             assert_eq!((source.reference.tag(), source.reference.digest()), (image.tag(), image.digest()));
-            assert_eq!(source.reference.to_string().parse().as_ref(), Ok(&source.reference));
+            assert_eq!(source.reference.to_string().parse::<Reference>().as_ref(), Ok(&source.reference));
             assert!(seen.insert(source.reference));
         }
     }

@@ -2,6 +2,7 @@
 
 mod iso;
 mod os_images;
+mod pull_secret;
 mod release;
 mod serve;
 
@@ -13,7 +14,7 @@ use crate::settings::{Merged, ServeSettings, table};
 use crate::telemetry;
 
 /// The settings of the service.
-const SERVE: [&[table::Setting]; 3] = [table::RELEASES, table::SERVE, table::REGISTRY];
+const SERVE: [&[table::Setting]; 4] = [table::RELEASES, table::SERVE, table::REGISTRY, table::LOGGING];
 
 /// Runs the subcommand that the arguments name; without one, the service.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<()> {
@@ -21,6 +22,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Resu
     match matches.subcommand() {
         Some(("release", matches)) => release::run(matches),
         Some(("os-images", matches)) => os_images::run(matches),
+        Some(("pull-secret", matches)) => pull_secret::run(matches),
         Some(("iso", matches)) => iso::run(matches),
         Some(("serve", matches)) => serve(matches),
         _ => serve(&matches),
@@ -55,6 +57,7 @@ fn command_line() -> Command {
         .subcommand(serve)
         .subcommand(release::command())
         .subcommand(os_images::command())
+        .subcommand(pull_secret::command())
         .subcommand(iso::command())
 }
 

@@ -7,6 +7,7 @@ mod infra_envs;
 mod listeners;
 mod merged;
 mod mirrors;
+mod pull_secret;
 pub(crate) mod registry;
 mod serve;
 pub(crate) mod table;
@@ -17,6 +18,7 @@ pub(crate) use images::Images;
 pub(crate) use infra_envs::InfraEnvs;
 pub(crate) use listeners::{ListenPort, Listeners, TlsFiles};
 pub(crate) use merged::Merged;
+pub(crate) use pull_secret::PullSecretSettings;
 pub(crate) use registry::ReleaseSettings;
 pub(crate) use serve::ServeSettings;
 

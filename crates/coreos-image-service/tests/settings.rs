@@ -39,6 +39,7 @@ fn every_problem_is_listed_at_once() {
         ("REGISTRIES_CONF", "/nowhere/registries.conf"),
         ("DIGEST_MIRRORS_FILE", mirror_sets.to_str().unwrap()),
         ("REGISTRY_TRUSTED_CA_FILE", "/nowhere/ca.pem"),
+        ("REGISTRY_CERTS_DIR", "/nowhere/certs.d"),
         ("PULL_SECRET", r#"{"auths": {"#),
         ("RELEASE_IMAGES", r#"[{"openshift_version": "four"}]"#),
     ]);
@@ -53,6 +54,7 @@ fn every_problem_is_listed_at_once() {
         "mirrors.yaml: document 1 (ConfigMap): expected ImageDigestMirrorSet",
         "mirrors.yaml: document 2 (ImageDigestMirrorSet): spec must be an object",
         "REGISTRY_TRUSTED_CA_FILE=/nowhere/ca.pem: cannot be read",
+        "REGISTRY_CERTS_DIR=/nowhere/certs.d: there is no such directory",
         "PULL_SECRET: the pull secret is not JSON",
         "RELEASE_IMAGES: entry 0: openshift_version: invalid OpenShift version \"four\"",
         "RELEASE_IMAGES: entry 0: url is missing",
@@ -173,10 +175,11 @@ fn no_part_of_a_pull_secret_is_ever_printed() {
         password.to_owned(),
         encoded.to_owned(),
         format!(r#"{{"auths": {{"quay.io": {{"auth": "{encoded}"}}}}"#),
-        format!(r#"{{"quay.io": {{"auth": "{encoded}"}}}}"#),
-        format!(r#"'{{"auths": {{"quay.io": {{"auth": "{encoded}"}}}}}}'"#),
-        format!("auths:\n  quay.io:\n    auth: {encoded}\n"),
+        format!(r#"{{"quay.io": {{"auths": "{encoded}"}}}}"#),
+        format!(r#"'{{"auths": {{"quay.io": {{"auth": "{encoded}"}}}}}}"#),
+        format!("auths:\n  quay.io:\n    auth: {encoded}\n  - {password}\n"),
         format!(r#"{{"auths": {{"quay.io": {{"auth": {encoded}}}}}}}"#),
+        format!(r#"{{"kind": "Secret", "stringData": {{"{password}": "{encoded}"}}}}"#),
     ] {
         let text = refusal(&[("PULL_SECRET", &secret)]);
         assert!(text.contains("PULL_SECRET: "), "{text}");

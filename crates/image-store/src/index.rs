@@ -171,7 +171,7 @@ impl ImageRecord {
 /// What a release image was resolved to, so that a restart needs no registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResolvedRelease {
-    /// The release image as the admin wrote it.
+    /// The release image as the admin wrote it, and what else tells its entry from others.
     pub pullspec: String,
     /// The digest of its manifest or manifest list, `sha256:…`.
     pub digest: String,

@@ -1,73 +1,120 @@
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 
-use crate::credentials::Credentials;
+use crate::credential_source::CredentialSource;
 use crate::endpoint::{Authentication, Endpoint};
 use crate::error::{CredentialsUsed, Subject};
 use crate::pull_secret::PullSecret;
 use crate::reply::Reply;
+use crate::slots::{Slot, Slots};
 use crate::token::Token;
 use crate::transport::Transport;
-use crate::{Error, RegistryHost};
+use crate::{Credentials, EntryProblem, Error, RegistryHost, UnusableEntry};
 
 /// Introduces requests to registries, and remembers how.
 ///
 /// What a registry wants is asked once for each registry, a token fetched once for each repository; others who need
-/// the same wait for it.
+/// the same wait for it. What was learnt where TLS is not verified is of no use where it is.
 pub(crate) struct Authenticator {
-    credentials: PullSecret,
-    endpoints: Slots<RegistryHost, Endpoint>,
-    tokens: Slots<(RegistryHost, String), Token>,
+    credentials: CredentialSource,
+    endpoints: Slots<Party, Endpoint>,
+    tokens: Slots<(Party, String), Issued>,
+}
+
+/// A registry, and whether it is spoken to with unverified TLS, or without TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Party {
+    host: RegistryHost,
+    insecure: bool,
+}
+
+/// A token, and who was given it.
+struct Issued {
+    token: Token,
+    to: Option<Credentials>,
 }
 
 /// How one request is to be made.
 pub(crate) struct Access {
     pub(crate) endpoint: Endpoint,
+    party: Party,
     pub(crate) authorization: Option<HeaderValue>,
-    /// The pull secret's entry behind it.
+    /// The pull secret behind it, and the key of its entry.
+    secret: PullSecret,
     key: Option<String>,
     /// Whether the authorization comes from the cache, and may have expired.
     cached: bool,
+    /// Whether a token server has found the credentials to be right.
+    vouched: bool,
 }
 
 impl Authenticator {
-    pub(crate) fn new(credentials: PullSecret) -> Self {
+    pub(crate) fn new(credentials: CredentialSource) -> Self {
         Self { credentials, endpoints: Slots::default(), tokens: Slots::default() }
     }
 
     pub(crate) async fn access(&self, transport: &Transport, subject: &Subject) -> Result<Access, Error> {
-        let endpoint = self.endpoint(transport, subject).await?;
-        let found = self
-            .credentials
-            .lookup(subject.reference())
-            .map_err(|source| Error::UnusableEntry { subject: subject.clone(), source })?;
-        let (key, credentials) = found.unzip();
-        let key = key.map(str::to_owned);
-        let (authorization, cached) = match &endpoint.authentication {
-            Authentication::None => (None, false),
-            Authentication::Basic => (credentials.map(Credentials::basic), false),
-            Authentication::Bearer { realm, service } => {
-                let slot = self.token_slot(subject);
+        let host = subject.reference().host().clone();
+        let party = Party { insecure: transport.lists(&host), host };
+        let endpoint = self.endpoint(transport, &party, subject).await?;
+        let secret = self.credentials.latest().await;
+        match self.introduce(transport, subject, &party, &endpoint, secret.clone()).await {
+            Err(error) if error.is_unauthorized() => match self.changed(subject, &secret).await {
+                Some(secret) => self.introduce(transport, subject, &party, &endpoint, secret).await,
+                None => Err(error),
+            },
+            other => other,
+        }
+        .map_err(|error| with_near_miss(error, &secret))
+    }
+
+    async fn introduce(
+        &self,
+        transport: &Transport,
+        subject: &Subject,
+        party: &Party,
+        endpoint: &Endpoint,
+        secret: PullSecret,
+    ) -> Result<Access, Error> {
+        let unusable = |source| Error::UnusableEntry { subject: subject.clone(), source };
+        let found = secret.lookup(subject.reference()).map_err(unusable)?;
+        let key = found.map(|(key, _)| key.to_owned());
+        let bearer = found.and_then(|(_, credentials)| credentials.registry_token());
+        let (mut cached, mut vouched) = (false, false);
+        let authorization = match (&endpoint.authentication, found) {
+            (Authentication::None, _) | (Authentication::Basic, None) => None,
+            (Authentication::Basic, Some((key, credentials))) => {
+                let header = credentials.basic().or(bearer);
+                let problem = EntryProblem::IdentityToken;
+                Some(header.ok_or_else(|| unusable(UnusableEntry { key: key.to_owned(), problem }))?)
+            }
+            (Authentication::Bearer { .. }, _) if bearer.is_some() => bearer,
+            (Authentication::Bearer { realm, service }, found) => {
+                let credentials = found.map(|(_, credentials)| credentials);
+                let slot = self.token_slot(party, subject);
                 let mut slot = slot.lock().await;
+                vouched = credentials.is_some();
                 match &*slot {
-                    Some(token) if token.is_valid() => (Some(token.authorization()), true),
+                    Some(issued) if issued.is_for(credentials) => {
+                        cached = true;
+                        Some(issued.token.authorization())
+                    }
                     _ => {
                         endpoint.check_realm(transport, realm)?;
                         let token =
                             Token::fetch(transport, realm, service.as_deref(), subject, found).await?;
-                        (Some(slot.insert(token).authorization()), false)
+                        let issued = slot.insert(Issued { token, to: credentials.cloned() });
+                        Some(issued.token.authorization())
                     }
                 }
             }
         };
-        Ok(Access { endpoint, authorization, key, cached })
+        let (endpoint, party) = (endpoint.clone(), party.clone());
+        Ok(Access { endpoint, party, authorization, secret, key, cached, vouched })
     }
 
-    /// After a 401: learns what the registry wants, or forgets a token that has expired. Whether to ask again.
+    /// After a 401: learns what the registry wants, or that the pull secret has changed, or forgets a token that has
+    /// expired. Whether to ask again.
     pub(crate) async fn learn(
         &self,
         subject: &Subject,
@@ -80,39 +127,86 @@ impl Authenticator {
                 let authentication = Authentication::choose(&reply.challenges(), subject)?;
                 let learnt = authentication != Authentication::None;
                 if learnt {
-                    let slot = self.endpoints.slot(subject.reference().host().clone());
+                    let slot = self.endpoints.slot(access.party.clone());
                     *slot.lock().await = Some(access.endpoint.with_authentication(authentication));
                 }
                 Ok(learnt)
             }
-            Authentication::Basic => Ok(false),
-            Authentication::Bearer { .. } => {
-                let slot = self.token_slot(subject);
+            Authentication::Bearer { .. } if access.cached => {
+                let slot = self.token_slot(&access.party, subject);
                 let mut slot = slot.lock().await;
                 // Unless somebody else has renewed it meanwhile.
-                slot.take_if(|token| Some(token.authorization()) == access.authorization);
-                Ok(access.cached)
+                slot.take_if(|issued| Some(issued.token.authorization()) == access.authorization);
+                Ok(true)
             }
+            _ => Ok(self.changed(subject, &access.secret).await.is_some()),
         }
     }
 
-    async fn endpoint(&self, transport: &Transport, subject: &Subject) -> Result<Endpoint, Error> {
-        let host = subject.reference().host();
-        let slot = self.endpoints.slot(host.clone());
+    /// The pull secret as it is now, if it says something else of what is asked for than it did.
+    async fn changed(&self, subject: &Subject, before: &PullSecret) -> Option<PullSecret> {
+        let now = self.credentials.reloaded().await;
+        let reference = subject.reference();
+        let same = match (before.lookup(reference), now.lookup(reference)) {
+            (Ok(before), Ok(now)) => is_same(before.map(|(_, before)| before), now.map(|(_, now)| now)),
+            (before, now) => before.err() == now.err(),
+        };
+        (!same).then_some(now)
+    }
+
+    async fn endpoint(
+        &self,
+        transport: &Transport,
+        party: &Party,
+        subject: &Subject,
+    ) -> Result<Endpoint, Error> {
+        let slot = self.endpoints.slot(party.clone());
         let mut slot = slot.lock().await;
         match &*slot {
             Some(endpoint) => Ok(endpoint.clone()),
-            None => Ok(slot.insert(Endpoint::discover(transport, host, subject).await?).clone()),
+            None => Ok(slot.insert(Endpoint::discover(transport, &party.host, subject).await?).clone()),
         }
     }
 
-    fn token_slot(&self, subject: &Subject) -> Slot<Token> {
-        let reference = subject.reference();
-        self.tokens.slot((reference.host().clone(), reference.repository().to_owned()))
+    fn token_slot(&self, party: &Party, subject: &Subject) -> Slot<Issued> {
+        self.tokens.slot((party.clone(), subject.reference().repository().to_owned()))
     }
 }
 
+impl Issued {
+    fn is_for(&self, credentials: Option<&Credentials>) -> bool {
+        self.token.is_valid() && is_same(self.to.as_ref(), credentials)
+    }
+}
+
+fn is_same(one: Option<&Credentials>, other: Option<&Credentials>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.is_same_as(other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// A token server that refuses is asked by somebody who does not know the pull secret.
+fn with_near_miss(mut error: Error, secret: &PullSecret) -> Error {
+    if let Error::Unauthorized { subject, credentials: CredentialsUsed::NoEntry(near_miss), .. } = &mut error
+    {
+        *near_miss = secret.near_miss(subject.reference());
+    }
+    error
+}
+
 impl Access {
+    /// The pull secret's entry that was shown to the registry. `None` if the request was anonymous.
+    pub(crate) fn entry_shown(&self) -> Option<&str> {
+        self.key.as_deref().filter(|_| self.authorization.is_some())
+    }
+
+    /// The pull secret's entry for what was asked for, whether it was shown or not.
+    pub(crate) fn entry(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     /// The error that a refusal of this request is.
     pub(crate) async fn refused(self, subject: &Subject, reply: Reply) -> Error {
         let (status, redirected) = (reply.status(), reply.redirected);
@@ -123,38 +217,18 @@ impl Access {
             StatusCode::NOT_FOUND => Error::NotFound { subject, answer: reply.answer().await },
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let answer = reply.answer().await;
-                match (self.endpoint.authentication, self.key) {
-                    (Authentication::None, _) => {
-                        Error::Unauthorized { subject, credentials: CredentialsUsed::NotAsked, answer }
-                    }
-                    (_, None) => {
-                        Error::Unauthorized { subject, credentials: CredentialsUsed::NoEntry, answer }
-                    }
-                    (Authentication::Basic, Some(key)) if status == StatusCode::UNAUTHORIZED => {
-                        Error::Unauthorized { subject, credentials: CredentialsUsed::Entry(key), answer }
+                let credentials = match (self.endpoint.authentication, self.key) {
+                    (Authentication::None, _) => CredentialsUsed::NotAsked,
+                    (_, None) => CredentialsUsed::NoEntry(self.secret.near_miss(subject.reference())),
+                    (_, Some(key)) if !self.vouched && status == StatusCode::UNAUTHORIZED => {
+                        CredentialsUsed::Entry(key)
                     }
                     // A token server that knows user and password gives out a token even if it is good for nothing.
-                    (_, Some(key)) => Error::Denied { subject, key, answer },
-                }
+                    (_, Some(key)) => return Error::Denied { subject, key, answer },
+                };
+                Error::Unauthorized { subject, credentials, answer }
             }
             _ => reply.into_error(&subject).await,
         }
-    }
-}
-
-type Slot<V> = Arc<tokio::sync::Mutex<Option<V>>>;
-
-/// One place for a value under each key. Whoever fills it holds its lock, so that nobody else does the same work.
-struct Slots<K, V>(Mutex<HashMap<K, Slot<V>>>);
-
-impl<K, V> Default for Slots<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Eq + Hash, V> Slots<K, V> {
-    fn slot(&self, key: K) -> Slot<V> {
-        Slot::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
     }
 }

@@ -1,16 +1,18 @@
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 
 use crate::error::Subject;
 use crate::redacted_url::RedactedUrl;
+use crate::trail::Trail;
 use crate::verify::{Flaw, Verifier};
 use crate::{Descriptor, Digest, Error};
 
-/// Where the bytes come from. Everything that finds bytes (one connection today) lies below this line, everything
-/// that judges them above it.
+/// Where the bytes come from. Everything that finds bytes (a file, or as many connections as it takes) lies below this
+/// line, everything that judges them above it.
 pub(crate) type Source = Pin<Box<dyn Stream<Item = Result<Bytes, SourceError>> + Send>>;
 pub(crate) type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -20,7 +22,7 @@ pub(crate) type SourceError = Box<dyn std::error::Error + Send + Sync>;
 /// whoever has seen the end has seen the right bytes, and whoever has not must throw away what it has.
 pub struct Blob {
     subject: Subject,
-    url: RedactedUrl,
+    trail: Arc<Trail>,
     verifier: Verifier,
     /// The last chunk, until the verdict. Kept here and not in a future, which may be dropped half-way.
     last: Option<Bytes>,
@@ -29,10 +31,16 @@ pub struct Blob {
 }
 
 impl Blob {
+    /// All of `source` comes from `url`.
     pub(crate) fn new(subject: Subject, blob: &Descriptor, url: RedactedUrl, source: Source) -> Self {
+        Self::with_trail(subject, blob, Arc::new(Trail::of_one(url)), source)
+    }
+
+    /// Whoever feeds `source` tells `trail` where the bytes come from.
+    pub(crate) fn with_trail(subject: Subject, blob: &Descriptor, trail: Arc<Trail>, source: Source) -> Self {
         Self {
             subject,
-            url,
+            trail,
             verifier: Verifier::new(blob.digest, blob.size),
             last: None,
             source: Some(source),
@@ -100,16 +108,23 @@ impl Blob {
         let subject = self.subject.clone();
         match flaw {
             Flaw::Truncated { received } => self.broken_off(received, None),
-            Flaw::TooLong => Error::TooLong { subject, expected: self.size() },
+            Flaw::TooLong => self.trail.blame(Error::TooLong { subject, expected: self.size() }),
             Flaw::DigestMismatch { actual } => {
-                Error::DigestMismatch { subject, expected: self.digest(), actual }
+                self.trail.blame(Error::DigestMismatch { subject, expected: self.digest(), actual })
             }
         }
     }
 
     fn broken_off(&self, received: u64, source: Option<SourceError>) -> Error {
-        let (subject, url) = (self.subject.clone(), self.url.clone());
-        Error::Truncated { subject, url, expected: self.size(), received, source }
+        let (url, resumed) = self.trail.position();
+        Error::Truncated {
+            subject: self.subject.clone(),
+            url,
+            expected: self.size(),
+            received,
+            resumed,
+            source,
+        }
     }
 }
 

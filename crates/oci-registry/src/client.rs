@@ -1,25 +1,29 @@
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 
 use crate::auth::{Access, Authenticator};
+use crate::download::{Download, Opened};
 use crate::error::Subject;
 use crate::excerpt::Excerpt;
+use crate::experience::Experience;
 use crate::reply::Reply;
+use crate::rounds::Rounds;
 use crate::transport::Transport;
 use crate::{
-    Blob, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors, PullSecret, Reference,
-    RegistryHost, Retry, disk, media_type,
+    Blob, CredentialSource, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors,
+    Proxies, PullSource, Reference, RegistryHost, Retry, disk, media_type,
 };
 
 /// What a [`Registry`] may do, and with which credentials.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Who we are to which registry.
-    pub credentials: PullSecret,
+    pub credentials: CredentialSource,
     /// Where images lie beside, or instead of, where their names say.
     pub mirrors: Mirrors,
     /// Certificates trusted beside the system's, as a bundle of PEM.
@@ -27,6 +31,14 @@ pub struct Config {
     /// Where TLS is not verified and plain HTTP is spoken if there is no TLS. Holds for CDNs and token servers too:
     /// a registry's being listed says nothing of where it redirects to.
     pub insecure: BTreeSet<RegistryHost>,
+    /// Directories as containers-certs.d(5) has them: `<host[:port]>/*.crt` are trusted at that host,
+    /// `<host[:port]>/*.cert` with `*.key` are shown to it. For each host the first directory that has one for it
+    /// counts, and is read when the host is first talked to.
+    pub certs_dirs: Vec<PathBuf>,
+    /// Never HTTP/2, with which some proxies have trouble.
+    pub http1_only: bool,
+    /// By way of whom registries, token servers and CDNs are reached. The default is what the environment says.
+    pub proxies: Proxies,
     /// Sent with every request.
     pub user_agent: String,
     /// How long a connection may take, TLS included.
@@ -40,10 +52,13 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            credentials: PullSecret::default(),
+            credentials: CredentialSource::default(),
             mirrors: Mirrors::default(),
             trusted_ca_pem: None,
             insecure: BTreeSet::new(),
+            certs_dirs: Vec::new(),
+            http1_only: false,
+            proxies: Proxies::from_env(),
             user_agent: concat!("oci-registry/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_mins(1),
@@ -54,20 +69,26 @@ impl Default for Config {
 
 /// A client for all registries. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
-pub struct Registry(Arc<Inner>);
+pub struct Registry(pub(crate) Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     transport: Transport,
     authenticator: Authenticator,
-    retry: Retry,
+    pub(crate) mirrors: Mirrors,
+    pub(crate) experience: Arc<Experience>,
+    pub(crate) retry: Retry,
 }
 
 impl Registry {
     /// Makes a client, and no connection yet. The process must have installed a rustls crypto provider before.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let transport = Transport::new(&config)?;
-        let authenticator = Authenticator::new(config.credentials);
-        Ok(Self(Arc::new(Inner { transport, authenticator, retry: config.retry })))
+        Ok(Self(Arc::new(Inner {
+            transport: Transport::new(&config)?,
+            authenticator: Authenticator::new(config.credentials),
+            mirrors: config.mirrors,
+            experience: Arc::default(),
+            retry: config.retry,
+        })))
     }
 
     /// The manifest at a digest, else at a tag. A digest is verified; a tag is as good as the connection.
@@ -75,27 +96,35 @@ impl Registry {
         if let Some(path) = reference.path() {
             return disk::manifest(reference, path).await;
         }
-        let subject = Subject::manifest(reference);
-        let mut attempts = self.0.retry.attempts();
+        let mut rounds = self.0.rounds(Subject::manifest(reference), reference)?;
         loop {
-            match self.0.manifest(&subject, reference).await {
-                Err(error) => attempts.next_after(error).await?,
-                manifest => return manifest,
+            let source = rounds.next().await?;
+            match self.0.manifest(&source).await {
+                Ok(manifest) => {
+                    rounds.answered();
+                    return Ok(manifest);
+                }
+                Err(error) => rounds.failed(error),
             }
         }
     }
 
-    /// Opens a blob of the repository that `reference` is in. Its bytes are still to come.
+    /// Opens a blob of the repository that `reference` is in. Its bytes are still to come, from wherever there are any:
+    /// a connection that breaks is replaced by another, with the same source or the next.
     pub async fn blob(&self, reference: &Reference, blob: &Descriptor) -> Result<Blob, Error> {
         if let Some(path) = reference.path() {
             return disk::blob(reference, blob, path).await;
         }
         let subject = Subject::blob(reference, blob);
-        let mut attempts = self.0.retry.attempts();
+        let mut rounds = self.0.rounds(subject, reference)?;
         loop {
-            match self.0.blob(&subject, blob).await {
-                Err(error) => attempts.next_after(error).await?,
-                blob => return blob,
+            let source = rounds.next().await?;
+            match self.0.open(&source, blob, 0).await {
+                Ok(opened) => {
+                    rounds.answered();
+                    return Ok(Download::start(Arc::clone(&self.0), blob, rounds, source.reference, opened));
+                }
+                Err(error) => rounds.failed(error),
             }
         }
     }
@@ -106,20 +135,34 @@ impl Registry {
             return disk::config(reference, &image.config, path).await;
         }
         let subject = Subject::blob(reference, &image.config);
-        let mut attempts = self.0.retry.attempts();
+        let mut rounds = self.0.rounds(subject, reference)?;
         loop {
-            match self.0.config(&subject, &image.config).await {
-                Err(error) => attempts.next_after(error).await?,
-                config => return config,
+            let source = rounds.next().await?;
+            match self.0.config(&source, &image.config).await {
+                Ok(config) => {
+                    rounds.answered();
+                    return Ok(config);
+                }
+                Err(error) => rounds.failed(error),
             }
         }
     }
 }
 
 impl Inner {
-    async fn manifest(&self, subject: &Subject, reference: &Reference) -> Result<Manifest, Error> {
+    /// The places where something of the repository of `reference` may lie, one after the other.
+    fn rounds(&self, subject: Subject, reference: &Reference) -> Result<Rounds, Error> {
+        let sources = self.mirrors.pull_sources(reference)?;
+        Ok(Rounds::new(subject, sources, self.retry.clone(), Arc::clone(&self.experience)))
+    }
+
+    /// A manifest, from this source only.
+    async fn manifest(&self, source: &PullSource) -> Result<Manifest, Error> {
+        let reference = &source.reference;
+        let subject = &Subject::manifest(reference);
         let path = format!("{}/manifests/{}", reference.repository(), reference.manifest_name());
-        let reply = self.get(subject, &path, Some(&media_type::accept())).await?;
+        let accept = media_type::accept();
+        let reply = self.get(source, subject, Ask { path: &path, accept: Some(&accept), offset: 0 }).await?;
         let bytes = reply.body(subject, Manifest::MAX_SIZE).await?;
         // Docker-Content-Digest says what the registry believes; what came is what counts.
         let actual = Digest::of(&bytes);
@@ -133,41 +176,83 @@ impl Inner {
         }
     }
 
-    async fn config(&self, subject: &Subject, config: &Descriptor) -> Result<ImageConfig, Error> {
-        let bytes = self.blob(subject, config).await?.bytes(ImageConfig::MAX_SIZE).await?;
-        ImageConfig::parse(&bytes).map_err(|error| {
+    /// An image configuration, from this source only.
+    async fn config(&self, source: &PullSource, config: &Descriptor) -> Result<ImageConfig, Error> {
+        let Opened { reply, .. } = self.open(source, config, 0).await?;
+        let subject = Subject::blob(&source.reference, config);
+        let blob = Blob::new(subject.clone(), config, reply.url.clone(), reply.into_source());
+        ImageConfig::parse(&blob.bytes(ImageConfig::MAX_SIZE).await?).map_err(|error| {
             let problem = Excerpt::of(&error.to_string());
-            Error::ImageConfig { subject: subject.clone(), problem }
+            Error::ImageConfig { subject, problem }
         })
     }
 
-    async fn blob(&self, subject: &Subject, blob: &Descriptor) -> Result<Blob, Error> {
-        let path = format!("{}/blobs/{}", subject.reference().repository(), blob.digest);
-        let reply = self.get(subject, &path, None).await?;
-        Ok(Blob::new(subject.clone(), blob, reply.url.clone(), reply.into_source()))
+    /// The bytes of a blob from `offset` on, from this source only.
+    pub(crate) async fn open(
+        &self,
+        source: &PullSource,
+        blob: &Descriptor,
+        offset: u64,
+    ) -> Result<Opened, Error> {
+        let subject = Subject::blob(&source.reference, blob);
+        let path = format!("{}/blobs/{}", source.reference.repository(), blob.digest);
+        let reply = self.get(source, &subject, Ask { path: &path, accept: None, offset }).await?;
+        let skip = reply.bytes_before(offset, &subject, blob.size)?;
+        Ok(Opened { reply, skip })
     }
 
-    /// Gets what lies at a path below `/v2/`; asks a second time if the first has taught how to ask.
-    async fn get(&self, subject: &Subject, path: &str, accept: Option<&str>) -> Result<Reply, Error> {
-        let (mut access, mut reply) = self.ask(subject, path, accept).await?;
-        let refused = reply.status() == StatusCode::UNAUTHORIZED && !reply.redirected;
-        if refused && self.authenticator.learn(subject, &access, &reply).await? {
-            (access, reply) = self.ask(subject, path, accept).await?;
+    /// Gets what lies at a path below `/v2/`.
+    async fn get(&self, source: &PullSource, subject: &Subject, ask: Ask<'_>) -> Result<Reply, Error> {
+        let (access, reply) = self.exchange(source, subject, ask).await?;
+        match reply.status() {
+            StatusCode::OK => Ok(reply),
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if ask.offset > 0 => Ok(reply),
+            _ => Err(access.refused(subject, reply).await),
         }
-        if reply.status() == StatusCode::OK { Ok(reply) } else { Err(access.refused(subject, reply).await) }
+    }
+
+    /// Asks for what lies at a path below `/v2/`, and again as long as a refusal teaches how to ask.
+    pub(crate) async fn exchange(
+        &self,
+        source: &PullSource,
+        subject: &Subject,
+        ask: Ask<'_>,
+    ) -> Result<(Access, Reply), Error> {
+        // What the registry wants, a token that has expired, a password that has changed: no more can be learnt.
+        const MOST_TO_LEARN: usize = 3;
+        let transport = self.transport.at(source);
+        let (mut access, mut reply) = self.ask(&transport, subject, ask).await?;
+        for _ in 0..MOST_TO_LEARN {
+            let refused = reply.status() == StatusCode::UNAUTHORIZED && !reply.redirected;
+            if !refused || !self.authenticator.learn(subject, &access, &reply).await? {
+                break;
+            }
+            (access, reply) = self.ask(&transport, subject, ask).await?;
+        }
+        Ok((access, reply))
     }
 
     async fn ask(
         &self,
+        transport: &Transport,
         subject: &Subject,
-        path: &str,
-        accept: Option<&str>,
+        Ask { path, accept, offset }: Ask<'_>,
     ) -> Result<(Access, Reply), Error> {
-        let access = self.authenticator.access(&self.transport, subject).await?;
+        let access = self.authenticator.access(transport, subject).await?;
         let url = access.endpoint.url(path);
-        let reply = self.transport.get(url, accept, access.authorization.as_ref()).await?;
+        let reply = transport.get_from(offset, url, accept, access.authorization.as_ref()).await?;
         Ok((access, reply))
     }
+}
+
+/// What is asked of a registry.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    /// Below `/v2/`.
+    pub(crate) path: &'a str,
+    pub(crate) accept: Option<&'a str>,
+    /// The first byte that is wanted.
+    pub(crate) offset: u64,
 }
 
 impl fmt::Debug for Registry {

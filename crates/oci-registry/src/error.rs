@@ -3,12 +3,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use coreos_names::WithCauses;
 use reqwest::StatusCode;
+use tls_trust::InvalidCas;
 
 use crate::answer::Answer;
 use crate::excerpt::Excerpt;
 use crate::redacted_url::RedactedUrl;
-use crate::{Descriptor, Digest, DiskError, InvalidManifest, Reference, UnusableEntry};
+use crate::{
+    Blocked, Descriptor, Digest, DiskError, HostCertificatesError, InvalidManifest, NearMiss, Reference,
+    RegistryHost, UnusableEntry,
+};
 
 /// What can go wrong between a reference and its verified bytes.
 ///
@@ -19,9 +24,9 @@ pub enum Error {
     /// The client could not be made: no certificate store, or no crypto provider installed in the process.
     #[error("cannot set up the registry client")]
     Client(#[source] reqwest::Error),
-    /// The trusted CA bundle holds no certificate that can be read.
-    #[error("the trusted CA bundle holds no readable PEM certificate")]
-    TrustedCa(#[source] Option<reqwest::Error>),
+    /// The trusted CA bundle holds nobody to be trusted.
+    #[error("cannot use the trusted CA bundle")]
+    TrustedCa(#[source] InvalidCas),
     /// Wrong credentials, or none.
     #[error("not allowed to read {subject}: {credentials}{answer}")]
     Unauthorized {
@@ -89,7 +94,7 @@ pub enum Error {
         actual: Digest,
     },
     /// The bytes ended early, by a lost connection or without any sign.
-    #[error("{subject} broke off after {received} of {expected} bytes from {url}")]
+    #[error("{subject} broke off after {received} of {expected} bytes from {url}{}", times(*resumed))]
     Truncated {
         /// What was asked for.
         subject: Subject,
@@ -99,7 +104,9 @@ pub enum Error {
         expected: u64,
         /// How much of it came.
         received: u64,
-        /// How the connection was lost, if it was.
+        /// How often the rest was asked for again.
+        resumed: u32,
+        /// Why it was not asked for once more, or how the connection was lost.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// More bytes came than the descriptor promises.
@@ -133,6 +140,57 @@ pub enum Error {
         subject: Subject,
         /// Why.
         problem: Excerpt,
+    },
+    /// The answer states another length than the manifest does.
+    #[error("{url} states {stated} bytes for {subject}, whose manifest states {expected}")]
+    WrongLength {
+        /// What was asked for.
+        subject: Subject,
+        /// Who answered.
+        url: RedactedUrl,
+        /// The size it should have.
+        expected: u64,
+        /// What the answer states.
+        stated: u64,
+    },
+    /// The rest of a blob was asked for, and something else was answered.
+    #[error("{url} was asked for {subject} from byte {offset} on and answers with {}", excerpt_of(content_range.as_ref()))]
+    WrongRange {
+        /// What was asked for.
+        subject: Subject,
+        /// Who answered.
+        url: RedactedUrl,
+        /// Where the rest begins.
+        offset: u64,
+        /// Which part the answer says it is, if it says so.
+        content_range: Option<Excerpt>,
+    },
+    /// The bytes that came were wrong, and can still be asked of others: trying again does.
+    #[error("wrong bytes came from {}", joined(from, ", "))]
+    WrongBytes {
+        /// Everybody who sent a part of them. From now on they are asked last.
+        from: Vec<Reference>,
+        /// What is wrong with the bytes.
+        source: Box<Error>,
+    },
+    /// None of the places where it may lie has it.
+    #[error("cannot get {subject} from anywhere; tried {}", joined(attempts, "; "))]
+    Unavailable {
+        /// What was asked for.
+        subject: Subject,
+        /// All places that were asked, in order, with what each said last.
+        attempts: Vec<FailedSource>,
+    },
+    /// The admin forbids it.
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
+    /// The certificates that the admin has laid down for a host are of no use.
+    #[error("cannot talk to {url}")]
+    HostCertificates {
+        /// What is not asked for that reason.
+        url: RedactedUrl,
+        /// What is wrong with them.
+        source: HostCertificatesError,
     },
     /// The folder that holds the image does not give it.
     #[error("cannot take {subject} from disk")]
@@ -210,7 +268,11 @@ impl Error {
     /// Whether the same request may succeed later with nothing changed at our end.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::RateLimited { .. } | Self::Transport { .. } | Self::Truncated { .. } => true,
+            Self::RateLimited { .. }
+            | Self::Transport { .. }
+            | Self::Truncated { .. }
+            | Self::WrongBytes { .. } => true,
+            Self::Unavailable { attempts, .. } => attempts.iter().any(|attempt| attempt.error.is_retryable()),
             Self::Disk { source, .. } => source.is_retryable(),
             Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT,
             _ => false,
@@ -221,14 +283,38 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::NotFound { .. } => true,
+            Self::Unavailable { attempts, .. } => {
+                !attempts.is_empty() && attempts.iter().all(|attempt| attempt.error.is_not_found())
+            }
             Self::Disk { source, .. } => source.is_missing(),
+            _ => false,
+        }
+    }
+
+    /// Whether the bytes that came are not those that were asked for.
+    pub fn is_wrong_content(&self) -> bool {
+        match self {
+            Self::DigestMismatch { .. }
+            | Self::TooLong { .. }
+            | Self::WrongLength { .. }
+            | Self::WrongRange { .. }
+            | Self::WrongBytes { .. } => true,
+            Self::Unavailable { attempts, .. } => {
+                attempts.iter().any(|attempt| attempt.error.is_wrong_content())
+            }
             _ => false,
         }
     }
 
     /// Whether another pull secret could help.
     pub fn is_unauthorized(&self) -> bool {
-        matches!(self, Self::Unauthorized { .. } | Self::Denied { .. } | Self::UnusableEntry { .. })
+        match self {
+            Self::Unauthorized { .. } | Self::Denied { .. } | Self::UnusableEntry { .. } => true,
+            Self::Unavailable { attempts, .. } => {
+                attempts.iter().any(|attempt| attempt.error.is_unauthorized())
+            }
+            _ => false,
+        }
     }
 
     /// Whether no connection came about, so that another way of connecting may be tried.
@@ -240,9 +326,15 @@ impl Error {
         }
     }
 
-    /// How long the peer asked to be left alone.
+    /// How long the peer asked to be left alone; of several, the one that may be asked first. `None` if it did not ask.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Unavailable { attempts, .. } => {
+                let recover = attempts.iter().filter(|attempt| attempt.error.is_retryable());
+                let waits = recover.map(|attempt| attempt.error.retry_after());
+                // `None` is less than any wait.
+                waits.min().flatten()
+            }
             Self::RateLimited { retry_after, .. } | Self::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
@@ -253,11 +345,45 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match error {
             Error::Truncated { .. } => io::ErrorKind::UnexpectedEof,
-            Error::DigestMismatch { .. } | Error::TooLong { .. } => io::ErrorKind::InvalidData,
+            Error::DigestMismatch { .. } | Error::TooLong { .. } | Error::WrongBytes { .. } => {
+                io::ErrorKind::InvalidData
+            }
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }
+}
+
+/// One place that was asked in vain.
+#[derive(Debug)]
+pub struct FailedSource {
+    /// What was asked for there.
+    pub reference: Reference,
+    /// What came of it.
+    pub error: Error,
+}
+
+impl fmt::Display for FailedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reference, WithCauses(&self.error))
+    }
+}
+
+fn joined(items: &[impl fmt::Display], separator: &str) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
+}
+
+fn times(resumed: u32) -> String {
+    match resumed {
+        0 => String::new(),
+        1 => ", resumed once".to_owned(),
+        many => format!(", resumed {many} times"),
+    }
+}
+
+fn excerpt_of(content_range: Option<&Excerpt>) -> String {
+    content_range
+        .map_or_else(|| "no Content-Range".to_owned(), |range| format!("Content-Range {:?}", range.as_str()))
 }
 
 /// What a request was for.
@@ -268,12 +394,30 @@ pub struct Subject {
 }
 
 impl Subject {
+    const REGISTRY: &str = "registry";
+    const REPOSITORY: &str = "repository";
+
     pub(crate) fn manifest(reference: &Reference) -> Self {
         Self { noun: "manifest", reference: Arc::new(reference.clone()) }
     }
 
     pub(crate) fn blob(reference: &Reference, blob: &Descriptor) -> Self {
         Self { noun: "blob", reference: Arc::new(reference.with_digest(blob.digest)) }
+    }
+
+    /// The registry itself, and nothing in it.
+    pub(crate) fn registry(host: &RegistryHost) -> Self {
+        Self { noun: Self::REGISTRY, reference: Arc::new(Reference::of_registry(host)) }
+    }
+
+    /// A repository as a whole.
+    pub(crate) fn repository_of(reference: &Reference) -> Self {
+        Self { noun: Self::REPOSITORY, reference: Arc::new(reference.clone()) }
+    }
+
+    /// The part of a registry that a token is needed for. `None` if for none.
+    pub(crate) fn repository(&self) -> Option<&str> {
+        (self.noun != Self::REGISTRY).then(|| self.reference.repository())
     }
 
     /// The manifest or blob.
@@ -284,7 +428,12 @@ impl Subject {
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.noun, self.reference)
+        let (noun, reference) = (self.noun, &self.reference);
+        match noun {
+            Self::REGISTRY => write!(f, "{noun} {}", reference.registry()),
+            Self::REPOSITORY => write!(f, "{noun} {}/{}", reference.registry(), reference.repository()),
+            _ => write!(f, "{noun} {reference}"),
+        }
     }
 }
 
@@ -293,10 +442,17 @@ impl fmt::Display for Subject {
 pub enum CredentialsUsed {
     /// Those of the pull secret's entry with this key.
     Entry(String),
-    /// None, for want of an entry.
-    NoEntry,
+    /// None, for want of an entry. One that was perhaps meant.
+    NoEntry(Option<NearMiss>),
     /// None, and none were asked for.
     NotAsked,
+}
+
+impl CredentialsUsed {
+    /// Those of the entry with this key, if there is one.
+    pub(crate) fn of(key: Option<&str>) -> Self {
+        key.map_or(Self::NoEntry(None), |key| Self::Entry(key.to_owned()))
+    }
 }
 
 impl fmt::Display for CredentialsUsed {
@@ -305,8 +461,9 @@ impl fmt::Display for CredentialsUsed {
             Self::Entry(key) => {
                 write!(f, "the registry refuses the credentials of pull secret entry {key:?}")
             }
-            Self::NoEntry => {
-                f.write_str("the registry wants credentials and no entry of the pull secret matches")
+            Self::NoEntry(near_miss) => {
+                f.write_str("the registry wants credentials and no entry of the pull secret matches")?;
+                near_miss.as_ref().map_or(Ok(()), |near_miss| write!(f, "; {near_miss}"))
             }
             Self::NotAsked => f.write_str("the registry refuses without asking for credentials"),
         }

@@ -12,7 +12,7 @@
 //! use oci_registry::{Config, ManifestKind, PullSecret, Reference, Registry};
 //!
 //! let credentials = PullSecret::parse(&std::fs::read_to_string("pull-secret.json")?)?;
-//! let registry = Registry::new(Config { credentials, ..Config::default() })?;
+//! let registry = Registry::new(Config { credentials: credentials.into(), ..Config::default() })?;
 //! let release: Reference = "quay.io/openshift-release-dev/ocp-release:4.18.52-x86_64".parse()?;
 //! let manifest = registry.manifest(&release).await?;
 //! if let ManifestKind::Image(image) = &manifest.kind {
@@ -31,24 +31,35 @@ mod auth;
 mod blob;
 mod bridge;
 mod challenge;
+mod check;
 mod client;
+mod clients;
+mod content_range;
+mod credential_source;
 mod credentials;
 mod digest;
 mod disk;
+mod download;
 mod endpoint;
 mod error;
 mod excerpt;
+mod experience;
 mod host;
+mod host_certificates;
 mod image_config;
 mod manifest;
 mod media_type;
 mod mirrors;
+mod proxies;
 mod pull_secret;
 mod redacted_url;
 mod reference;
 mod reply;
 mod retry;
+mod rounds;
+mod slots;
 mod token;
+mod trail;
 mod transport;
 mod verify;
 
@@ -56,13 +67,16 @@ pub use answer::Answer;
 pub use blob::Blob;
 pub use bridge::BlobReader;
 pub use challenge::Challenge;
+pub use check::{CheckTarget, InvalidCheckTarget, Verdict};
 pub use client::{Config, Registry};
-pub use credentials::{Credentials, EntryProblem};
+pub use credential_source::{CredentialSource, PullSecretFile, PullSecretFileError};
+pub use credentials::{Credentials, EntryOddity, EntryProblem};
 pub use digest::{Digest, InvalidDigest};
 pub use disk::{DiskError, ImageLayout};
-pub use error::{CredentialsUsed, Error, Subject};
+pub use error::{CredentialsUsed, Error, FailedSource, Subject};
 pub use excerpt::Excerpt;
 pub use host::{InvalidRegistryHost, RegistryHost};
+pub use host_certificates::HostCertificatesError;
 pub use image_config::ImageConfig;
 pub use manifest::{
     Descriptor, ImageIndex, ImageManifest, InvalidManifest, Manifest, ManifestKind, Platform,
@@ -71,7 +85,11 @@ pub use mirrors::{
     Blocked, InvalidRegistriesConf, InvalidScope, Location, Mirror, MirrorPull, MirrorRule, Mirrors,
     PullSource, RegistriesConf, Scope,
 };
-pub use pull_secret::{Guess, PullSecret, PullSecretError, UnusableEntry};
+pub use proxies::Proxies;
+pub use pull_secret::{
+    Difference, KeyProblem, Mistake, NearMiss, PullSecret, PullSecretError, PullSecretWarning, UnusableEntry,
+    Wrapping,
+};
 pub use redacted_url::RedactedUrl;
 pub use reference::{InvalidReference, Reference};
 pub use retry::Retry;

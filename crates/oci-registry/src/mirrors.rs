@@ -104,6 +104,11 @@ impl Mirrors {
         Ok(sources)
     }
 
+    /// The place that an image's name says, mirrored, blocked or not.
+    pub(crate) fn source_itself(&self, reference: &Reference) -> PullSource {
+        PullSource { reference: reference.clone(), insecure: self.is_insecure(reference) }
+    }
+
     /// The rules about an image, the most specific one first.
     fn matching(&self, reference: &Reference) -> impl Iterator<Item = &MirrorRule> {
         self.rules.iter().filter(|rule| rule.scope.remainder(reference).is_some())

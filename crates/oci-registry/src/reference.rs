@@ -90,6 +90,11 @@ impl Reference {
         Ok(Self { repository: checked_repository(&self.host, repository)?, ..self.clone() })
     }
 
+    /// Stands for a registry where a reference is needed. What it names there is never asked for.
+    pub(crate) fn of_registry(host: &RegistryHost) -> Self {
+        Self { host: host.clone(), repository: String::new(), tag: None, digest: None }
+    }
+
     /// A repository of any registry, at the same tag and digest.
     pub(crate) fn relocated(&self, host: RegistryHost, repository: &str) -> Result<Self, InvalidReference> {
         let repository = checked_repository(&host, repository)?;

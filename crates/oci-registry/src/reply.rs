@@ -2,14 +2,16 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use reqwest::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
 
 use crate::Error;
 use crate::answer::Answer;
 use crate::blob::Source;
 use crate::challenge::Challenge;
+use crate::content_range::is_rest;
 use crate::error::Subject;
+use crate::excerpt::Excerpt;
 use crate::redacted_url::RedactedUrl;
 use crate::retry::parse_retry_after;
 
@@ -49,6 +51,26 @@ impl Reply {
             body.extend_from_slice(&chunk);
         }
         Ok(body.freeze())
+    }
+
+    /// How many bytes stand in this answer before those that were asked for. None, or all if the peer knows no ranges.
+    pub(crate) fn bytes_before(&self, offset: u64, subject: &Subject, size: u64) -> Result<u64, Error> {
+        let (url, subject) = (self.url.clone(), subject.clone());
+        if self.status() == StatusCode::OK {
+            match self.response.content_length() {
+                Some(stated) if stated != size => {
+                    Err(Error::WrongLength { subject, url, expected: size, stated })
+                }
+                _ => Ok(offset),
+            }
+        } else {
+            let header = self.response.headers().get(CONTENT_RANGE);
+            if self.status() == StatusCode::PARTIAL_CONTENT && is_rest(header, offset, size) {
+                return Ok(0);
+            }
+            let content_range = header.map(|header| Excerpt::of(&String::from_utf8_lossy(header.as_bytes())));
+            Err(Error::WrongRange { subject, url, offset, content_range })
+        }
     }
 
     pub(crate) fn into_source(self) -> Source {

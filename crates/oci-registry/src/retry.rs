@@ -1,16 +1,14 @@
 use std::time::{Duration, SystemTime};
 
-use coreos_names::WithCauses;
-
 use crate::Error;
 
-/// How often a request is tried, and how long is waited in between.
+/// How often a source is asked for one thing, and how long is waited in between.
 ///
 /// This is about hiccups: a registry restarting, a gateway timing out, a limit of requests per second. Longer
 /// troubles are left to the caller, who knows what else there is to do.
 #[derive(Clone, Debug)]
 pub struct Retry {
-    /// How often, the first time included.
+    /// How often, the first time included. A download that gets on starts to count anew.
     pub tries: u32,
     /// How long before the second try. Doubles with every further one.
     pub first_delay: Duration,
@@ -26,16 +24,8 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Starts counting the tries of one request.
-    ///
-    /// (Taking the request as an `AsyncFn` would read better, but makes futures that no task may be spawned with:
-    /// rust-lang/rust#110338.)
-    pub(crate) fn attempts(&self) -> Attempts<'_> {
-        Attempts { retry: self, tries: 0 }
-    }
-
     /// How long to wait after this many tries and this error. `None`: no more tries.
-    fn delay(&self, tries: u32, error: &Error) -> Option<Duration> {
+    pub(crate) fn delay(&self, tries: u32, error: &Error) -> Option<Duration> {
         if tries >= self.tries || !error.is_retryable() {
             return None;
         }
@@ -43,24 +33,6 @@ impl Retry {
             self.first_delay.saturating_mul(2_u32.saturating_pow(tries - 1)).min(self.longest_delay);
         let wait = error.retry_after().map_or(doubled, |asked| asked.max(doubled));
         (wait <= self.longest_delay).then_some(wait)
-    }
-}
-
-/// The tries of one request.
-#[derive(Debug)]
-pub(crate) struct Attempts<'a> {
-    retry: &'a Retry,
-    tries: u32,
-}
-
-impl Attempts<'_> {
-    /// Waits for the next try after one that failed; gives the error back if there is none.
-    pub(crate) async fn next_after(&mut self, error: Error) -> Result<(), Error> {
-        self.tries += 1;
-        let Some(delay) = self.retry.delay(self.tries, &error) else { return Err(error) };
-        tracing::debug!(error = %WithCauses(&error), ?delay, "trying again");
-        tokio::time::sleep(delay).await;
-        Ok(())
     }
 }
 
@@ -80,6 +52,7 @@ mod tests {
 
     use super::{Retry, parse_retry_after};
     use crate::{Answer, Error, RedactedUrl};
+    use tls_trust::InvalidCas;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -106,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_cannot_get_better_is_not_tried_again() {
-        assert_eq!(Retry::default().delay(1, &Error::TrustedCa(None)), None);
+        assert_eq!(Retry::default().delay(1, &Error::TrustedCa(InvalidCas::None)), None);
     }
 
     #[test]

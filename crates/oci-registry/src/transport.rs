@@ -1,20 +1,27 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION};
-use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder, Response};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
+use reqwest::{Client, Response};
 use url::Url;
 
+use crate::clients::Clients;
 use crate::reply::Reply;
-use crate::{Config, Error, RegistryHost};
+use crate::{Config, Error, PullSource, RegistryHost};
 
 /// HTTP with this client's rules about whom to trust.
 ///
 /// TLS is verified and plain HTTP refused, except at hosts the admin has listed as insecure. Redirects are followed
 /// here and not by reqwest, which would let an insecure registry turn verification off for whomever it redirects to.
+#[derive(Clone)]
 pub(crate) struct Transport {
-    verified: Client,
-    unverified: Client,
+    shared: Arc<Shared>,
+    /// A registry that is insecure for one pull source only.
+    insecure_here: Option<RegistryHost>,
+}
+
+struct Shared {
+    clients: Clients,
     insecure: BTreeSet<RegistryHost>,
 }
 
@@ -22,23 +29,14 @@ impl Transport {
     const MAX_REDIRECTS: usize = 10;
 
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        let mut builder = client(config);
-        if let Some(pem) = &config.trusted_ca_pem {
-            let certificates =
-                Certificate::from_pem_bundle(pem).map_err(|error| Error::TrustedCa(Some(error)))?;
-            if certificates.is_empty() {
-                return Err(Error::TrustedCa(None));
-            }
-            builder = builder.tls_certs_merge(certificates);
-        }
-        Ok(Self {
-            verified: builder.build().map_err(Error::Client)?,
-            unverified: client(config)
-                .tls_danger_accept_invalid_certs(true)
-                .build()
-                .map_err(Error::Client)?,
-            insecure: config.insecure.clone(),
-        })
+        let shared = Shared { clients: Clients::new(config)?, insecure: config.insecure.clone() };
+        Ok(Self { shared: Arc::new(shared), insecure_here: None })
+    }
+
+    /// The same with what the admin allows at this source. It holds for the source's own host and no other.
+    pub(crate) fn at(&self, source: &PullSource) -> Self {
+        let insecure_here = source.insecure.then(|| source.reference.host().clone());
+        Self { shared: Arc::clone(&self.shared), insecure_here }
     }
 
     /// Gets a URL, wherever it leads. `authorization` never leaves the place it was meant for.
@@ -46,12 +44,23 @@ impl Transport {
         &self,
         url: Url,
         accept: Option<&str>,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Reply, Error> {
+        self.get_from(0, url, accept, authorization).await
+    }
+
+    /// The same from a byte on. Who answers may know no ranges, and begin at the beginning.
+    pub(crate) async fn get_from(
+        &self,
+        offset: u64,
+        url: Url,
+        accept: Option<&str>,
         mut authorization: Option<&HeaderValue>,
     ) -> Result<Reply, Error> {
         let asked = url.origin();
         let mut url = url;
         for _ in 0..=Self::MAX_REDIRECTS {
-            let response = self.send(&url, accept, authorization).await?;
+            let response = self.send(offset, &url, accept, authorization).await?;
             if !leads_elsewhere(&response) {
                 let redirected = url.origin() != asked;
                 return Ok(Reply { response, redirected, url: (&url).into() });
@@ -65,13 +74,31 @@ impl Transport {
         Err(Error::TooManyRedirects { url: (&url).into(), limit: Self::MAX_REDIRECTS })
     }
 
+    /// Posts a form. Redirects are not followed: whoever sends a form elsewhere wants its contents to go there.
+    pub(crate) async fn post_form(&self, url: &Url, form: &[(&str, &str)]) -> Result<Reply, Error> {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self.client(url).await?.post(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+        let response = request.send().await.map_err(|error| failure(url, error))?;
+        Ok(Reply { response, redirected: false, url: url.into() })
+    }
+
     /// Whether the admin has listed the host of this URL, under its name with or without the port that goes without
     /// saying.
     pub(crate) fn is_insecure(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
         let port = url.port_or_known_default().unwrap_or_default();
-        let listed = |name: &str| self.insecure.iter().any(|insecure| insecure.api_host() == name);
+        let listed = |name: &str| self.listed().any(|insecure| insecure.api_host() == name);
         listed(&format!("{host}:{port}")) || url.port().is_none() && listed(host)
+    }
+
+    /// Whether the admin has listed this registry.
+    pub(crate) fn lists(&self, host: &RegistryHost) -> bool {
+        self.listed().any(|insecure| insecure == host)
+    }
+
+    fn listed(&self) -> impl Iterator<Item = &RegistryHost> {
+        self.shared.insecure.iter().chain(&self.insecure_here)
     }
 
     /// Whether the rules allow to talk to this URL.
@@ -79,17 +106,24 @@ impl Transport {
         url.scheme() == "https" || url.scheme() == "http" && self.is_insecure(url)
     }
 
+    async fn client(&self, url: &Url) -> Result<Client, Error> {
+        self.shared.clients.client(url, self.is_insecure(url)).await
+    }
+
     async fn send(
         &self,
+        offset: u64,
         url: &Url,
         accept: Option<&str>,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, Error> {
-        let client = if self.is_insecure(url) { &self.unverified } else { &self.verified };
         // Whatever encodes on the way changes the bytes whose digest is known.
-        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let mut request = self.client(url).await?.get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
+        }
+        if offset > 0 {
+            request = request.header(RANGE, format!("bytes={offset}-"));
         }
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
@@ -111,38 +145,30 @@ impl Transport {
     }
 }
 
-fn client(config: &Config) -> ClientBuilder {
-    Client::builder()
-        .user_agent(&config.user_agent)
-        .connect_timeout(config.connect_timeout)
-        .read_timeout(config.read_timeout)
-        .redirect(Policy::none())
-        // A layer that is served with `Content-Encoding: gzip` must arrive as it is.
-        .no_gzip()
-}
-
 fn leads_elsewhere(response: &Response) -> bool {
     matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// Tells failures of trust from failures of the network: only the latter may pass.
 fn failure(url: &Url, error: reqwest::Error) -> Error {
-    let (tls, url, source) = (is_tls(&error), url.into(), error.without_url());
+    let (tls, url, source) = (tls_error(&error).is_some(), url.into(), error.without_url());
     if tls { Error::Tls { url, source } } else { Error::Transport { url, source } }
 }
 
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+/// What TLS has to say about a failure, if it is about TLS.
+pub(crate) fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     // An io::Error is skipped by its own `source`, which is that of the error inside.
     let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>()
-        || inside.is_some_and(|inside| is_tls(inside))
-        || error.source().is_some_and(is_tls)
+    error
+        .downcast_ref()
+        .or_else(|| inside.and_then(|inside| tls_error(inside)))
+        .or_else(|| error.source().and_then(tls_error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::Transport;
-    use crate::{Config, Error};
+    use crate::{Config, Error, PullSource};
 
     fn transport(insecure: &[&str]) -> Transport {
         test_support::install_crypto_provider();
@@ -174,12 +200,30 @@ mod tests {
     }
 
     #[test]
+    fn what_one_source_is_allowed_no_other_is() {
+        let everywhere = transport(&["a.lab"]);
+        let source = |insecure| PullSource { reference: "b.lab:5000/x/y".parse().unwrap(), insecure };
+        let (trusted, insecure) = (everywhere.at(&source(false)), everywhere.at(&source(true)));
+        for (url, allowed) in [
+            ("http://a.lab/x", [true, true]),
+            ("http://b.lab:5000/x", [false, true]),
+            ("http://b.lab/x", [false, false]),
+            ("http://cdn.b.lab:5000/x", [false, false]),
+        ] {
+            let url = url.parse().unwrap();
+            assert_eq!([&trusted, &insecure].map(|transport| transport.allows(&url)), allowed, "{url}");
+        }
+        let host = "b.lab:5000".parse().unwrap();
+        assert!(!trusted.lists(&host) && insecure.lists(&host) && !everywhere.lists(&host));
+    }
+
+    #[test]
     fn a_ca_bundle_without_certificates_is_refused() {
         test_support::install_crypto_provider();
         for pem in ["", "text", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             let config = Config { trusted_ca_pem: Some(pem.into()), ..Config::default() };
             let error = Transport::new(&config).err();
-            assert!(matches!(error, Some(Error::TrustedCa(_) | Error::Client(_))), "{pem:?}: {error:?}");
+            assert!(matches!(error, Some(Error::TrustedCa(_))), "{pem:?}: {error:?}");
         }
     }
 }

@@ -25,6 +25,16 @@ pub(crate) enum Error {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] image_store::Error),
+    /// The mirror has another image than the release names, whose ISO is not the one that the release announces.
+    #[error(
+        "{image} is not the image that the release names, and its ISO is not the one that the release announces"
+    )]
+    OtherImage {
+        /// The image.
+        image: String,
+        /// What the store found.
+        source: image_store::Error,
+    },
     /// The release is for other architectures.
     #[error(
         "release {pullspec} is not for {arch}; it is for {}",
@@ -47,7 +57,7 @@ impl Error {
             Self::Payload(error) => error.is_retryable(),
             Self::Download(error) => error.is_retryable(),
             Self::Store(error) => error.is_retryable(),
-            Self::NotForArch { .. } => false,
+            Self::OtherImage { .. } | Self::NotForArch { .. } => false,
         }
     }
 
@@ -55,7 +65,7 @@ impl Error {
     pub(crate) fn is_content(&self) -> bool {
         match self {
             Self::Payload(error) => error.is_content(),
-            Self::Download(_) => false,
+            Self::Download(_) | Self::OtherImage { .. } => false,
             Self::Store(error) => error.is_content(),
             Self::NotForArch { .. } => true,
         }
@@ -112,8 +122,14 @@ impl Provisioner {
         let staging = extracted.sink.into_staging();
         let (size, boot_image) = (staging.written(), extracted.stated);
         let key = ImageKey { os_build: boot_image.os_build, arch, kind: ImageKind::Full };
-        let lease =
-            self.blocking(move |_| staging.seal(Expected::Release(boot_image.sha256))?.publish(key)).await?;
+        let published =
+            self.blocking(move |_| staging.seal(Expected::Release(boot_image.sha256))?.publish(key)).await;
+        let lease = published.map_err(|source| match source {
+            source @ image_store::Error::WrongDigest { .. } if !iso.is_of_payload() => {
+                Error::OtherImage { image: iso.image().to_string(), source }
+            }
+            source => source.into(),
+        })?;
         tracing::info!(
             release.version = %payload.version(), image.key = %lease.key(), image.bytes = size,
             image.sha256 = %lease.sha256(), duration.seconds = started.elapsed().as_secs_f64(),

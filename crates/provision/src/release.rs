@@ -6,7 +6,7 @@ use std::sync::Arc;
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
 use image_store::{DesiredImage, EntryId, Expected, ImageState, Lease, ResolvedImage, ResolvedRelease};
 use release_payload::release_images::{Architectures, ReleaseImage};
-use release_payload::{Payload, Reference};
+use release_payload::{OsStream, Payload, Reference};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -84,8 +84,8 @@ impl Release {
     /// Makes images ready that an earlier process brought in and nobody has touched since, with no network at all. Reads
     /// no image whole.
     pub(crate) async fn serve_known(&mut self) {
-        let pullspec = self.image.pullspec.to_string();
-        let known = match self.provisioner.blocking(move |store| store.resolved_release(&pullspec)).await {
+        let identity = self.image.identity();
+        let known = match self.provisioner.blocking(move |store| store.resolved_release(&identity)).await {
             Ok(Some(known)) => known,
             Ok(None) => return,
             Err(error) => {
@@ -188,7 +188,7 @@ impl Release {
     async fn resolve(&self) -> Payload {
         let mut waits = self.provisioner.retry.waits();
         loop {
-            match self.provisioner.look_up(&self.image.pullspec).await {
+            match self.provisioner.look_up(&self.image.pullspec, self.image.os_stream).await {
                 Ok(payload) => {
                     if *payload.version() != self.image.version {
                         tracing::warn!(
@@ -216,7 +216,7 @@ impl Release {
     async fn bring_images(self, payload: Payload) {
         let record = Record {
             release: ResolvedRelease {
-                pullspec: self.image.pullspec.to_string(),
+                pullspec: self.image.identity(),
                 digest: payload.digest().to_string(),
                 version: payload.version().clone(),
                 arches: payload.arches().to_vec(),
@@ -332,14 +332,18 @@ impl Record {
 
 impl Provisioner {
     /// Finds out what a release holds, and counts it.
-    async fn look_up(&self, pullspec: &Reference) -> Result<Payload, release_payload::Error> {
+    async fn look_up(
+        &self,
+        pullspec: &Reference,
+        os_stream: Option<OsStream>,
+    ) -> Result<Payload, release_payload::Error> {
         let statistics = self.catalog.statistics();
         statistics.count_lookup();
         let result = Payload::resolve(&self.registry, pullspec).await;
         if result.is_err() {
             statistics.count_failed_lookup();
         }
-        result
+        result.map(|payload| payload.with_os_stream(os_stream))
     }
 
     /// Brings one image in, trying until it succeeds. Returns the payload it came from in the end.
@@ -366,7 +370,7 @@ impl Provisioner {
             tokio::time::sleep(wait).await;
             // The same release would only be downloaded to fail in the same way.
             while error.is_content() {
-                match self.look_up(payload.pullspec()).await {
+                match self.look_up(payload.pullspec(), payload.os_stream()).await {
                     Ok(other) if other.digest() != payload.digest() => {
                         payload = Arc::new(other);
                         break;
@@ -384,7 +388,7 @@ impl Provisioner {
 fn desired(image: &ReleaseImage, arch: Option<Arch>) -> DesiredImage {
     DesiredImage {
         openshift_version: image.openshift_version.clone(),
-        release_version: Some(image.version.clone()),
+        release_version: Some(image.version_alias.clone()),
         arch,
         kind: ImageKind::Full,
     }

@@ -68,7 +68,7 @@ impl Sync {
     /// Pulls a manifest, which every image has and nobody shows without looking at credentials.
     async fn try_out(&self, pull_secret: PullSecret) -> Result<(), Error> {
         let Some((config, image)) = &self.trial else { return Ok(()) };
-        let config = oci_registry::Config { credentials: pull_secret, ..config.clone() };
+        let config = oci_registry::Config { credentials: pull_secret.into(), ..config.clone() };
         let registry = Registry::new(config).map_err(Error::DoesNotPull)?;
         registry.manifest(image).await.map(drop).map_err(Error::DoesNotPull)
     }

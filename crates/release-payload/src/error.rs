@@ -19,6 +19,19 @@ pub enum Error {
         source: oci_registry::Error,
     },
 
+    /// There is no such tag, and it looks as if the end of it was forgotten.
+    #[error(
+        "cannot read the release image {pullspec}; tags of releases end with an architecture: was {suggestion} meant?"
+    )]
+    TagWithoutArch {
+        /// The release image as it was asked for.
+        pullspec: Reference,
+        /// What may have been meant, for one of the architectures.
+        suggestion: Box<Reference>,
+        /// What the registry client said.
+        source: oci_registry::Error,
+    },
+
     /// The image is there, but is not a release image.
     #[error("{pullspec} is not a usable OpenShift release image")]
     NotAReleaseImage {
@@ -68,8 +81,19 @@ pub enum Error {
         actual: String,
     },
 
+    /// A manifest list names another list for an architecture.
+    #[error("{image} is a list of images in a list of images, which nothing else reads either")]
+    NestedList {
+        /// The inner list.
+        image: Reference,
+    },
+
     /// No place that was tried has the component.
-    #[error("cannot find the image {component} anywhere; tried {}", joined(attempts, "; "))]
+    #[error(
+        "cannot find the image {component} anywhere; tried {}. {}",
+        joined(attempts, "; "),
+        advice(component, attempts)
+    )]
     ComponentUnavailable {
         /// The component as the payload names it.
         component: Reference,
@@ -106,6 +130,51 @@ pub enum Error {
         names: Vec<String>,
     },
 
+    /// What has the ISO's name is not a file with its bytes.
+    #[error("{image} holds {name} only as {what}, which is not followed")]
+    NotAFile {
+        /// The component image.
+        image: Reference,
+        /// The ISO's name.
+        name: String,
+        /// What it is.
+        what: String,
+    },
+
+    /// A layer of the component image holds the ISO several times, with different bytes.
+    #[error("layer {layer} of {image} holds {name} more than once, with different contents")]
+    Ambiguous {
+        /// The component image.
+        image: Reference,
+        /// The layer.
+        layer: Digest,
+        /// The ISO's name.
+        name: String,
+    },
+
+    /// The ISO of the largest layer is not what the whole image holds, and no stream metadata says that it is right
+    /// nevertheless.
+    #[error("layer {upper} of {image} removes or replaces {name} of layer {layer}")]
+    Shadowed {
+        /// The component image.
+        image: Reference,
+        /// The layer with the ISO.
+        layer: Digest,
+        /// The layer above it.
+        upper: Digest,
+        /// The ISO's name.
+        name: String,
+    },
+
+    /// Only a checksum beside the ISO says what its digest must be, and nothing says which build it is.
+    #[error("nothing in {image} or its release says which build of the operating system {name} is")]
+    NoBuild {
+        /// The component image.
+        image: Reference,
+        /// The ISO's name.
+        name: String,
+    },
+
     /// The ISO is there, but nothing verified says what its digest must be.
     #[error(
         "neither release {version} nor {image} states the SHA-256 of the live ISO for {arch}; an ISO that cannot be verified is not used"
@@ -119,6 +188,15 @@ pub enum Error {
         arch: Arch,
     },
 
+    /// An image that is not the one the payload names does not have what the payload announces either.
+    #[error("{image} is not the image that the release names, and of no use instead of it")]
+    OtherImage {
+        /// The image.
+        image: Reference,
+        /// What is wrong with it.
+        source: Box<Self>,
+    },
+
     /// The receiver of the ISO's bytes refused them.
     #[error("cannot store the ISO")]
     Sink(#[source] io::Error),
@@ -128,10 +206,11 @@ impl Error {
     /// Whether trying again soon can succeed without anybody changing the payload or the configuration.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::ReleaseImage { source, .. } | Self::Component { source, .. } => source.is_retryable(),
-            Self::ComponentUnavailable { attempts, .. } => {
-                attempts.iter().any(|attempt| attempt.error.is_retryable())
-            }
+            Self::ReleaseImage { source, .. }
+            | Self::TagWithoutArch { source, .. }
+            | Self::Component { source, .. } => source.is_retryable(),
+            Self::ComponentUnavailable { attempts, .. } => attempts.iter().any(Attempt::is_retryable),
+            Self::OtherImage { source, .. } => source.is_retryable(),
             Self::Sink(_) => true,
             _ => false,
         }
@@ -146,8 +225,13 @@ impl Error {
                 | Self::UnpinnedComponent { .. }
                 | Self::MissingArch { .. }
                 | Self::WrongArch { .. }
+                | Self::NestedList { .. }
                 | Self::Layer { .. }
                 | Self::IsoNotFound { .. }
+                | Self::NotAFile { .. }
+                | Self::Ambiguous { .. }
+                | Self::Shadowed { .. }
+                | Self::NoBuild { .. }
                 | Self::NoDigest { .. }
         )
     }
@@ -159,13 +243,77 @@ pub struct Attempt {
     /// The place.
     pub image: Reference,
     /// Why it did not have the component.
-    pub error: oci_registry::Error,
+    pub reason: Reason,
+}
+
+/// Why a place did not have a component.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The registry client said so.
+    Registry(oci_registry::Error),
+    /// Its registry could not be reached when another place in it was asked.
+    NotAsked,
+    /// What lies at the tag has another digest, so nothing says that it is the component.
+    OtherDigest {
+        /// The digest of what is there.
+        actual: Digest,
+        /// Why it cannot be used all the same.
+        problem: Problem,
+    },
+}
+
+/// What is wrong with an image that is not the one asked for.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The release does not announce the SHA-256 of this architecture's ISO, the one thing that could prove it.
+    NoSha256(Arch),
+    /// It is not for the architecture.
+    OtherArch(Arch),
+}
+
+impl Attempt {
+    fn is_retryable(&self) -> bool {
+        matches!(&self.reason, Reason::Registry(error) if error.is_retryable())
+    }
 }
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.image, WithCauses(&self.error))
+        write!(f, "{}: ", self.image)?;
+        match &self.reason {
+            Reason::Registry(error) => WithCauses(error).fmt(f),
+            Reason::NotAsked => write!(f, "not asked, {} could not be reached before", self.image.registry()),
+            Reason::OtherDigest { actual, problem } => {
+                write!(f, "another image, {actual}")?;
+                match problem {
+                    Problem::NoSha256(arch) => {
+                        write!(
+                            f,
+                            ", and the release announces no SHA-256 of the ISO for {arch} to prove it by"
+                        )
+                    }
+                    Problem::OtherArch(arch) => write!(f, ", which is not for {arch}"),
+                }
+            }
+        }
     }
+}
+
+/// What an admin can do.
+fn advice(component: &Reference, attempts: &[Attempt]) -> String {
+    if attempts.iter().any(|attempt| matches!(attempt.reason, Reason::OtherDigest { .. })) {
+        return "The mirror has lost the image's list of architectures, and with it the digest: mirror the release \
+                again with oc adm release mirror --keep-manifest-list=true"
+            .to_owned();
+    }
+    format!(
+        "Mirror the release with its components (oc adm release mirror, oc-mirror), or say in an \
+         ImageDigestMirrorSet where {}/{} is mirrored",
+        component.registry(),
+        component.repository()
+    )
 }
 
 fn listed(arches: &[Arch]) -> String {

@@ -1,155 +1,242 @@
-//! An image layer as a sequence of files.
+//! An image layer as a sequence of members.
 //!
-//! Tar headers are read raw: long-name and PAX members are skipped like any other, because the files this crate looks
-//! for have short plain names, and a hostile extension header could otherwise ask for any amount of memory. Nothing is
-//! ever written under a name that a layer gives.
+//! Headers are read by hand on top of the `tar` crate's, whose own walk takes the sizes in them for granted and holds
+//! extended headers of any size in memory. Where readers of tar differ, Go's archive/tar decides, by which container
+//! engines unpack. Nothing is ever written under a name that a layer gives.
 
-use std::io::{self, BufReader, Cursor, Read};
+mod compression;
+mod extensions;
+
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 
-use flate2::bufread::MultiGzDecoder;
+use self::compression::{Inflated, inflate};
+use self::extensions::{Extensions, MAX_EXTENSION, PaxRecords, invalid};
 
-/// More than any layer that carries an ISO inflates to; a smaller file can still be a bomb.
-const MAX_INFLATED: u64 = 64 << 30;
+/// More than any layer that carries an ISO inflates to.
+pub(crate) const MAX_INFLATED: u64 = 64 << 30;
 
-/// Large reads keep the number of calls into the decompressor low.
-const BUFFER: usize = 256 * 1024;
+const BLOCK: usize = 512;
 
-/// Shows every regular file of a layer to `visit`, as name (without a leading `/` or `./`), size and contents, until it
-/// breaks.
-pub(crate) fn for_each_file<E: From<io::Error>>(
+/// What is read at once of contents that nobody wants.
+const SCRATCH: usize = 128 * 1024;
+
+/// One member of a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// The name without `/` or `./` at its front or a `/` at its end. Never empty, and no part of it is `..`.
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    /// How many bytes the contents have, as the header states it.
+    pub(crate) size: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Directory,
+    /// Another name for what is elsewhere: a hard link's target is a member of the same archive.
+    HardLink(String),
+    Symlink(String),
+    /// Pieces of a file, without the holes between them.
+    SparseFile,
+    Other,
+}
+
+/// Shows every member of a layer and its contents to `visit`, until it breaks. More than `limit` bytes of archive are an
+/// error.
+///
+/// Members whose names no file system tree can have (not UTF-8, or with a `..`) are left out.
+pub(crate) fn for_each_member<E: From<io::Error>>(
     layer: impl Read,
-    mut visit: impl FnMut(&str, u64, &mut dyn Read) -> Result<ControlFlow<()>, E>,
+    limit: u64,
+    mut visit: impl FnMut(&Member, &mut dyn Read) -> Result<ControlFlow<()>, E>,
 ) -> Result<(), E> {
-    let mut archive = tar::Archive::new(inflate(layer)?.take(MAX_INFLATED));
-    for entry in archive.entries()?.raw(true) {
-        let mut entry = entry?;
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let path = entry.path_bytes();
-        let Ok(path) = std::str::from_utf8(&path) else { continue };
-        let name = path.trim_start_matches("./").trim_start_matches('/').to_owned();
-        let size = entry.header().entry_size()?;
-        if visit(&name, size, &mut File { bytes: &mut entry, remaining: size })?.is_break() {
+    let mut archive = Archive { bytes: inflate(layer, limit)?, scratch: vec![0; SCRATCH] };
+    while let Some((member, size)) = archive.next()? {
+        let mut contents = Contents { bytes: &mut archive.bytes, remaining: size };
+        if let Some(member) = member
+            && visit(&member, &mut contents)?.is_break()
+        {
             break;
         }
+        let rest = contents.remaining;
+        archive.skip(rest, "the archive ends within a file")?;
+        archive.skip_padding(size)?;
     }
     Ok(())
 }
 
-/// The contents of a file. Unlike the tar crate's, they never end early without an error.
-struct File<R> {
-    bytes: R,
+struct Archive<'a> {
+    bytes: Inflated<'a>,
+    scratch: Vec<u8>,
+}
+
+impl Archive<'_> {
+    /// The next member, unless its name is of no use, and the size of its contents. `None` at the end.
+    fn next(&mut self) -> io::Result<Option<(Option<Member>, u64)>> {
+        let mut extensions = Extensions::default();
+        while let Some(header) = self.header()? {
+            match header.entry_type().as_byte() {
+                b'L' => extensions.long_name = Some(until_nul(self.extension(&header)?)),
+                b'K' => extensions.long_link = Some(until_nul(self.extension(&header)?)),
+                b'x' => extensions.pax = PaxRecords::parse(&self.extension(&header)?)?,
+                // Records for all members to come, which nothing that unpacks layers heeds.
+                b'g' => {
+                    let size = header.entry_size()?;
+                    self.skip(size, "the archive ends within a global header")?;
+                    self.skip_padding(size)?;
+                }
+                _ => return self.member(&header, extensions).map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    fn member(&mut self, header: &tar::Header, extensions: Extensions) -> io::Result<(Option<Member>, u64)> {
+        let Extensions { long_name, long_link, pax } = extensions;
+        let raw_name = long_name.or(pax.path).unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = long_link
+            .or(pax.link)
+            .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
+            .map(|link| String::from_utf8_lossy(&link).into_owned())
+            .unwrap_or_default();
+        // Links and the like have no contents, whatever they say.
+        let stated = || pax.size.map_or_else(|| header.entry_size(), Ok);
+        let (kind, size) = match header.entry_type().as_byte() {
+            b'1' => (Kind::HardLink(link), 0),
+            b'2' => (Kind::Symlink(link), 0),
+            b'3' | b'4' | b'6' => (Kind::Other, 0),
+            b'5' => (Kind::Directory, 0),
+            // As it was before there were directories in archives.
+            0 | b'0' if raw_name.ends_with(b"/") => (Kind::Directory, 0),
+            b'S' => {
+                self.skip_sparse_map(header)?;
+                (Kind::SparseFile, stated()?)
+            }
+            0 | b'0' | b'7' if pax.is_sparse => (Kind::SparseFile, stated()?),
+            0 | b'0' | b'7' => (Kind::File, stated()?),
+            _ => (Kind::Other, stated()?),
+        };
+        let member = normalised(&raw_name).map(|name| Member { name, kind, size });
+        Ok((member, size))
+    }
+
+    /// The next header. `None` at the end of the archive, which a block of zeros says, or the end of all bytes.
+    fn header(&mut self) -> io::Result<Option<tar::Header>> {
+        let mut block = [0; BLOCK];
+        let mut filled = 0;
+        while filled < BLOCK {
+            match self.bytes.read(&mut block[filled..]) {
+                Ok(0) if filled == 0 => return Ok(None),
+                Ok(0) => return Err(ends("the archive ends within a header")),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if block.iter().all(|&byte| byte == 0) {
+            return Ok(None);
+        }
+        let header = tar::Header::from_byte_slice(&block).clone();
+        if header.cksum().ok() == Some(checksum(&block)) {
+            Ok(Some(header))
+        } else {
+            Err(invalid("it is not a tar archive, or a header in it is damaged"))
+        }
+    }
+
+    /// The contents of a member that only says something of the next one.
+    fn extension(&mut self, header: &tar::Header) -> io::Result<Vec<u8>> {
+        let size = header.entry_size()?;
+        if size > MAX_EXTENSION {
+            let text =
+                format!("an extended header claims to have {size} bytes; at most {MAX_EXTENSION} are read");
+            return Err(invalid(&text));
+        }
+        let mut bytes = Vec::new();
+        Contents { bytes: &mut self.bytes, remaining: size }.read_to_end(&mut bytes)?;
+        self.skip_padding(size)?;
+        Ok(bytes)
+    }
+
+    /// The list of pieces goes on in further blocks, each of which says whether there is another.
+    fn skip_sparse_map(&mut self, header: &tar::Header) -> io::Result<()> {
+        const GOES_ON_IN_HEADER: usize = 482;
+        const GOES_ON_IN_BLOCK: usize = 504;
+        let mut goes_on = header.as_bytes()[GOES_ON_IN_HEADER] != 0;
+        while goes_on {
+            let mut block = [0; BLOCK];
+            Contents { bytes: &mut self.bytes, remaining: BLOCK as u64 }.read_exact(&mut block)?;
+            goes_on = block[GOES_ON_IN_BLOCK] != 0;
+        }
+        Ok(())
+    }
+
+    fn skip_padding(&mut self, size: u64) -> io::Result<()> {
+        let block = BLOCK as u64;
+        self.skip((block - size % block) % block, "the archive ends within the padding of a file")
+    }
+
+    fn skip(&mut self, mut count: u64, what_if_it_ends: &str) -> io::Result<()> {
+        while count > 0 {
+            let wanted = usize::try_from(count).unwrap_or(SCRATCH).min(SCRATCH);
+            match self.bytes.read(&mut self.scratch[..wanted]) {
+                Ok(0) => return Err(ends(what_if_it_ends)),
+                Ok(read) => count -= read as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The contents of a member. They never end early without an error.
+struct Contents<'a, R> {
+    bytes: &'a mut R,
     remaining: u64,
 }
 
-impl<R: Read> Read for File<R> {
+impl<R: Read> Read for Contents<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.read(buffer)?;
-        if count == 0 && self.remaining > 0 && !buffer.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends within a file"));
+        let most = usize::try_from(self.remaining).map_or(buffer.len(), |most| most.min(buffer.len()));
+        if most == 0 {
+            return Ok(0);
         }
-        self.remaining = self.remaining.saturating_sub(count as u64);
+        let count = self.bytes.read(&mut buffer[..most])?;
+        if count == 0 {
+            return Err(ends("the archive ends within a file"));
+        }
+        self.remaining -= count as u64;
         Ok(count)
     }
 }
 
-/// Undoes a layer's compression. Its first bytes decide which one; media types are known to lie.
-fn inflate<'a>(mut layer: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    let mut magic = Vec::with_capacity(4);
-    layer.by_ref().take(4).read_to_end(&mut magic)?;
-    let compression = Compression::of(&magic);
-    let layer = BufReader::with_capacity(BUFFER, Cursor::new(magic).chain(layer));
-    Ok(match compression {
-        Compression::Gzip => Box::new(MultiGzDecoder::new(layer)),
-        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(layer)?),
-        Compression::None => Box::new(layer),
-    })
+fn ends(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, what)
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Compression {
-    Gzip,
-    Zstd,
-    None,
+/// The sum of a header's bytes, those of the sum itself taken for spaces.
+fn checksum(block: &[u8; BLOCK]) -> u32 {
+    const FIELD: std::ops::Range<usize> = 148..156;
+    let sum = |bytes: &[u8]| bytes.iter().copied().map(u32::from).sum::<u32>();
+    sum(&block[..FIELD.start]) + 8 * u32::from(b' ') + sum(&block[FIELD.end..])
 }
 
-impl Compression {
-    fn of(magic: &[u8]) -> Self {
-        match magic {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd] => Self::Zstd,
-            _ => Self::None,
-        }
+fn until_nul(mut name: Vec<u8>) -> Vec<u8> {
+    if let Some(end) = name.iter().position(|&byte| byte == 0) {
+        name.truncate(end);
     }
+    name
+}
+
+/// The name as a path below the root; `None` if it is none.
+fn normalised(name: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(name).ok().filter(|name| !name.contains('\0'))?;
+    let parts: Vec<_> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    (!parts.is_empty() && !parts.contains(&"..")).then(|| parts.join("/"))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(Vec::new());
-        for (name, content) in files {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(content.len() as u64);
-            header.set_mode(0o644);
-            // Set by hand: the crate refuses the names that a hostile archive has.
-            header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-            header.set_cksum();
-            builder.append(&header, *content).unwrap();
-        }
-        builder.into_inner().unwrap()
-    }
-
-    fn files(layer: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
-        let mut files = Vec::new();
-        for_each_file(layer, |name, size, content| {
-            let mut bytes = Vec::new();
-            content.read_to_end(&mut bytes)?;
-            assert_eq!(bytes.len() as u64, size);
-            files.push((name.to_owned(), bytes));
-            Ok::<_, io::Error>(ControlFlow::Continue(()))
-        })?;
-        Ok(files)
-    }
-
-    #[test]
-    fn files_are_found_under_every_compression() {
-        let plain = tar(&[("./coreos/a", b"one"), ("/coreos/b", b"two"), ("../c", b"")]);
-        let expected: Vec<(String, Vec<u8>)> = vec![
-            ("coreos/a".into(), b"one".into()),
-            ("coreos/b".into(), b"two".into()),
-            ("../c".into(), b"".into()),
-        ];
-        let mut gzip = Vec::new();
-        // Two members, as parallel compressors write.
-        for half in [&plain[..700], &plain[700..]] {
-            let mut encoder = flate2::write::GzEncoder::new(&mut gzip, flate2::Compression::fast());
-            encoder.write_all(half).unwrap();
-            encoder.finish().unwrap();
-        }
-        let zstd = zstd::encode_all(&plain[..], 1).unwrap();
-        for layer in [plain, gzip, zstd] {
-            assert_eq!(files(&layer).unwrap(), expected);
-        }
-    }
-
-    #[test]
-    fn a_layer_that_ends_early_is_an_error() {
-        let whole = tar(&[("a", &[7; 5000])]);
-        assert!(files(&whole[..2048]).is_err());
-    }
-
-    #[test]
-    fn a_header_that_claims_a_huge_name_costs_nothing() {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::GNULongName);
-        header.set_size(u64::MAX >> 2);
-        header.set_cksum();
-        assert!(files(header.as_bytes()).is_err());
-    }
-}
+mod tests;

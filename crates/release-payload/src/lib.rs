@@ -10,20 +10,24 @@
 //!
 //! Nothing here knows of a data directory or retries anything.
 
+mod boot_images;
 mod error;
 mod layer;
 mod live_iso;
 mod locate;
 mod manifests;
 pub mod mirror_sets;
+mod os_stream;
 mod payload;
 pub mod release_images;
 mod stream_metadata;
+mod survey;
 
-pub use error::{Attempt, Error};
+pub use error::{Attempt, Error, Problem, Reason};
 pub use live_iso::{ExtractedIso, IsoSink};
 pub use locate::LiveIso;
 pub use oci_registry::Reference;
+pub use os_stream::{OsStream, UnknownOsStream};
 pub use payload::Payload;
 pub use stream_metadata::{BootImage, StreamMetadata};
 
@@ -33,5 +37,10 @@ pub mod fuzzing {
     /// Reads everything that a release image's last layer can hold.
     pub fn manifests(bytes: &[u8]) {
         let _ = crate::manifests::read(bytes);
+    }
+
+    /// Walks a layer in search of ISOs.
+    pub fn layer(bytes: &[u8]) {
+        crate::live_iso::walk_unverified(bytes, 64 << 20);
     }
 }

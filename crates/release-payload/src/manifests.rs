@@ -1,28 +1,33 @@
 //! The `release-manifests/` directory in a release image's last layer.
 //!
 //! `oc adm release new` appends this layer; its first two files are the payload's description of itself. The boot images
-//! are the ConfigMap by which the installer publishes CoreOS stream metadata in a cluster.
+//! are the ConfigMap by which the installer publishes CoreOS stream metadata in a cluster; they are a forecast only, and
+//! never a reason to refuse a release.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
-use coreos_names::{InvalidOpenshiftVersion, OpenshiftVersion};
+use coreos_names::{InvalidOpenshiftVersion, OpenshiftVersion, WithCauses};
 use oci_registry::Reference;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
-use crate::layer;
-use crate::stream_metadata::StreamMetadata;
+use crate::boot_images::BootImages;
+use crate::layer::{self, Kind};
 
 const DIRECTORY: &str = "release-manifests/";
 const IMAGE_REFERENCES: &str = "image-references";
 const RELEASE_METADATA: &str = "release-metadata";
 /// The number in front of it says when the cluster-version operator applies it, and has changed before.
-const BOOT_IMAGES: &str = "coreos-bootimages.yaml";
+const BOOT_IMAGES: [&str; 2] = ["coreos-bootimages.yaml", "coreos-bootimages.json"];
 
 /// Ten times the largest of these files in any known release.
 const MAX_FILE: u64 = 16 << 20;
+
+/// Ten times the size of the largest known layer, unpacked.
+const MAX_INFLATED: u64 = 512 << 20;
 
 /// Why a layer is not the one of a release image.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,9 @@ pub enum Error {
     /// It is for another platform, or a list without any image for a known one.
     #[error("it is not for an architecture that OpenShift runs on")]
     NoPlatform,
+    /// A list in a list, which no tool makes or reads.
+    #[error("it is a list of lists of images")]
+    NestedList,
     /// The layer is no tar archive, or its compression is broken.
     #[error("its last layer cannot be unpacked")]
     Layer(#[from] io::Error),
@@ -66,20 +74,23 @@ pub enum Error {
 pub(crate) struct ReleaseManifests {
     pub(crate) version: OpenshiftVersion,
     pub(crate) components: BTreeMap<String, Reference>,
-    pub(crate) boot_images: StreamMetadata,
+    pub(crate) boot_images: BootImages,
 }
 
 /// Reads the layer. The caller has verified its digest.
 pub(crate) fn read(layer: impl Read) -> Result<ReleaseManifests, Error> {
     let (mut references, mut metadata, mut boot_images) = (None, None, None);
-    layer::for_each_file(layer, |path, size, content| {
-        let Some(name) = path.strip_prefix(DIRECTORY) else { return Ok(ControlFlow::Continue(())) };
+    layer::for_each_member(layer, MAX_INFLATED, |member, content| {
+        let Some(name) = member.name.strip_prefix(DIRECTORY).filter(|_| member.kind == Kind::File) else {
+            return Ok(ControlFlow::Continue(()));
+        };
         let place = match name {
             IMAGE_REFERENCES => &mut references,
             RELEASE_METADATA => &mut metadata,
-            name if name.ends_with(BOOT_IMAGES) => &mut boot_images,
+            name if BOOT_IMAGES.iter().any(|end| name.ends_with(end)) => &mut boot_images,
             _ => return Ok(ControlFlow::Continue(())),
         };
+        let size = member.size;
         if size > MAX_FILE {
             return Err(Error::TooLarge { name: name.to_owned(), size });
         }
@@ -93,20 +104,21 @@ pub(crate) fn read(layer: impl Read) -> Result<ReleaseManifests, Error> {
         parse(IMAGE_REFERENCES, &references.ok_or(Error::Missing(IMAGE_REFERENCES))?)?;
     let metadata: Option<ReleaseMetadata> =
         metadata.map(|bytes| parse(RELEASE_METADATA, &bytes)).transpose()?;
-    let boot_images = boot_images.map(|bytes| read_boot_images(&bytes)).transpose()?.unwrap_or_default();
     // A release made without metadata names itself in the image stream only.
     let version = metadata.map_or_else(|| references.metadata.name.clone(), |metadata| metadata.version);
-    Ok(ReleaseManifests {
-        version: version.parse().map_err(Error::Version)?,
-        components: references.components()?,
-        boot_images,
-    })
+    let version = version.parse().map_err(Error::Version)?;
+    let boot_images = boot_images.map(|bytes| read_boot_images(&bytes, &version)).unwrap_or_default();
+    Ok(ReleaseManifests { version, components: references.components()?, boot_images })
 }
 
-fn read_boot_images(yaml: &[u8]) -> Result<StreamMetadata, Error> {
-    let config_map: ConfigMap = parse(BOOT_IMAGES, yaml)?;
-    let Some(stream) = config_map.data.stream else { return Ok(StreamMetadata::default()) };
-    StreamMetadata::parse(stream.as_bytes()).map_err(|error| invalid(BOOT_IMAGES, error))
+fn read_boot_images(yaml: &[u8], version: &OpenshiftVersion) -> BootImages {
+    match parse::<ConfigMap>(BOOT_IMAGES[0], yaml) {
+        Ok(config_map) => BootImages::read(&config_map.data, version),
+        Err(error) => {
+            tracing::warn!(release.version = %version, error = %WithCauses(&error), "ignoring what the release announces");
+            BootImages::default()
+        }
+    }
 }
 
 /// Parses JSON, or YAML where it does not look like JSON: both occur.
@@ -164,12 +176,7 @@ struct ReleaseMetadata {
 
 #[derive(Deserialize)]
 struct ConfigMap {
-    data: ConfigMapData,
-}
-
-#[derive(Deserialize)]
-struct ConfigMapData {
-    stream: Option<String>,
+    data: Map<String, Value>,
 }
 
 impl ImageReferences {

@@ -3,14 +3,21 @@
 use std::collections::BTreeMap;
 
 use coreos_names::{Arch, OpenshiftVersion};
-use oci_registry::{Descriptor, Digest, ImageIndex, ImageManifest, ManifestKind, Reference, Registry};
+use oci_registry::{
+    Descriptor, Digest, ImageIndex, ImageManifest, Manifest, ManifestKind, Reference, Registry,
+};
 
+use crate::boot_images::BootImages;
 use crate::error::Error;
 use crate::manifests::{self, ReleaseManifests};
-use crate::stream_metadata::{BootImage, StreamMetadata};
+use crate::os_stream::OsStream;
+use crate::stream_metadata::BootImage;
 
 /// The largest known one has 3 MiB; it is held in memory until its digest is checked.
 const MAX_MANIFESTS_LAYER: u64 = 32 << 20;
+
+/// The first major version whose hosts boot from RHEL 10 where the payload has both generations.
+const FIRST_MAJOR_ON_RHEL_10: u64 = 5;
 
 /// A release payload whose every byte was verified against the digest of its manifest.
 #[derive(Clone, Debug)]
@@ -20,18 +27,21 @@ pub struct Payload {
     version: OpenshiftVersion,
     arches: Vec<Arch>,
     components: BTreeMap<String, Reference>,
-    boot_images: StreamMetadata,
+    boot_images: BootImages,
+    os_stream: Option<OsStream>,
 }
 
 impl Payload {
     /// Reads a release image: its manifest or manifest list and the whole last layer.
     ///
-    /// The children of a list are full release images with the same component references, so any of them will do.
+    /// The children of a list are full release images with the same component references, so any of them will do, and
+    /// one that a mirror left out does no harm.
     pub async fn resolve(registry: &Registry, pullspec: &Reference) -> Result<Self, Error> {
         let unreadable = |source| Error::ReleaseImage { pullspec: pullspec.clone(), source };
         let unusable = |source| Error::NotAReleaseImage { pullspec: pullspec.clone(), source };
 
-        let manifest = registry.manifest(pullspec).await.map_err(unreadable)?;
+        let manifest = registry.manifest(pullspec).await.map_err(|source| not_there(pullspec, source))?;
+        let digest = manifest.digest;
         let (image, arches) = match manifest.kind {
             ManifestKind::Image(image) => {
                 let config = registry.config(pullspec, &image).await.map_err(unreadable)?;
@@ -40,26 +50,39 @@ impl Payload {
             }
             ManifestKind::Index(index) => {
                 let platforms = platforms(&index);
-                let child =
-                    platforms.values().next().ok_or_else(|| unusable(manifests::Error::NoPlatform))?;
-                let child =
-                    registry.manifest(&pullspec.with_digest(child.digest)).await.map_err(unreadable)?;
-                let ManifestKind::Image(image) = child.kind else {
-                    return Err(unusable(manifests::Error::NoPlatform));
-                };
-                (image, platforms.into_keys().collect())
+                (any_child(registry, pullspec, &platforms).await?, platforms.into_keys().collect())
             }
         };
         let ReleaseManifests { version, components, boot_images } =
             read_manifests(registry, pullspec, &image).await?;
-        Ok(Self {
-            pullspec: pullspec.clone(),
-            digest: manifest.digest,
-            version,
-            arches,
-            components,
-            boot_images,
-        })
+        let (pullspec, os_stream) = (pullspec.clone(), None);
+        Ok(Self { pullspec, digest, version, arches, components, boot_images, os_stream })
+    }
+
+    /// The same release, of which only this generation of the operating system is wanted. `None` is the one that the
+    /// release's hosts boot from: RHEL 10 from 5.0 on, RHEL 9 before, or the only one there is.
+    #[must_use]
+    pub fn with_os_stream(self, os_stream: Option<OsStream>) -> Self {
+        Self { os_stream, ..self }
+    }
+
+    /// The generation that is wanted, if not the release's own.
+    pub fn os_stream(&self) -> Option<OsStream> {
+        self.os_stream
+    }
+
+    /// The generations that will do, the preferred one first.
+    pub(crate) fn os_streams(&self) -> Vec<OsStream> {
+        let preferred = self.preferred_os_stream();
+        match self.os_stream {
+            Some(stream) => vec![stream],
+            None => vec![preferred, preferred.other()],
+        }
+    }
+
+    fn preferred_os_stream(&self) -> OsStream {
+        let is_on_rhel_10 = self.version.major() >= FIRST_MAJOR_ON_RHEL_10;
+        self.os_stream.unwrap_or(if is_on_rhel_10 { OsStream::Rhel10 } else { OsStream::Rhel9 })
     }
 
     /// The release image as it was asked for.
@@ -87,10 +110,56 @@ impl Payload {
         self.components.get(name)
     }
 
-    /// The live ISO that the release states for an architecture, known before anything large is fetched.
+    /// The live ISO that the release announces for an architecture, known before anything large is fetched. `None` if it
+    /// announces none of the generation that is wanted: that of the other would be another ISO.
     pub fn boot_image(&self, arch: Arch) -> Option<&BootImage> {
-        self.boot_images.boot_image(arch)
+        self.boot_image_of(self.preferred_os_stream(), arch)
     }
+
+    pub(crate) fn boot_image_of(&self, stream: OsStream, arch: Arch) -> Option<&BootImage> {
+        self.boot_images.get(stream, arch)
+    }
+}
+
+/// The release cannot be read; perhaps the tag lacks what tags of releases end with.
+fn not_there(pullspec: &Reference, source: oci_registry::Error) -> Error {
+    let tag = pullspec.tag().filter(|_| pullspec.digest().is_none() && source.is_not_found());
+    // What follows a version may be an architecture; builds of CI and OKD have tags without any.
+    let is_version = |tag: &&str| {
+        let (_, stage) = tag.split_once('-').unwrap_or((tag, ""));
+        let is_stage = stage.starts_with("ec.") || stage.starts_with("rc.");
+        (stage.is_empty() || is_stage && !stage.contains('-')) && tag.parse::<OpenshiftVersion>().is_ok()
+    };
+    let suggestion = tag.filter(is_version).and_then(|tag| pullspec.with_tag(&format!("{tag}-x86_64")).ok());
+    let pullspec = pullspec.clone();
+    match suggestion {
+        Some(suggestion) => Error::TagWithoutArch { pullspec, suggestion: Box::new(suggestion), source },
+        None => Error::ReleaseImage { pullspec, source },
+    }
+}
+
+/// The first release image of a list that is there.
+async fn any_child(
+    registry: &Registry,
+    pullspec: &Reference,
+    platforms: &BTreeMap<Arch, &Descriptor>,
+) -> Result<ImageManifest, Error> {
+    let unusable = |source| Error::NotAReleaseImage { pullspec: pullspec.clone(), source };
+    let mut missing = None;
+    for child in platforms.values() {
+        match registry.manifest(&pullspec.with_digest(child.digest)).await {
+            Ok(Manifest { kind: ManifestKind::Image(image), .. }) => return Ok(image),
+            Ok(_) => return Err(unusable(manifests::Error::NestedList)),
+            Err(source) if source.is_not_found() => {
+                missing.get_or_insert(source);
+            }
+            Err(source) => return Err(Error::ReleaseImage { pullspec: pullspec.clone(), source }),
+        }
+    }
+    Err(match missing {
+        Some(source) => Error::ReleaseImage { pullspec: pullspec.clone(), source },
+        None => unusable(manifests::Error::NoPlatform),
+    })
 }
 
 /// The images of a list that run on an architecture of OpenShift, in the order of [`Arch`].

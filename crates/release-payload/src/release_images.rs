@@ -1,10 +1,14 @@
 //! The `RELEASE_IMAGES` setting: a JSON list in the format of assisted-service's variable of that name.
-
-use std::collections::BTreeSet;
+//!
+//! One member is ours, `os_stream`: from 4.22 on a release can carry two generations of the operating system, and with it
+//! two entries of one release serve both. Each needs an `openshift_version` of its own, by which clients ask for it. The
+//! release's own version (`5.0.0`) then means the first of the two entries; the second answers to `5.0.0+rhel-10`.
 
 use coreos_names::{Arch, OpenshiftVersion};
 use oci_registry::Reference;
 use serde_json::{Map, Value};
+
+use crate::os_stream::OsStream;
 
 /// One release that the configuration asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +21,28 @@ pub struct ReleaseImage {
     pub architectures: Architectures,
     /// The release image, in its origin, in a mirror or in a folder.
     pub pullspec: Reference,
+    /// The generation of the operating system that is wanted, if not the one its hosts boot from by default.
+    pub os_stream: Option<OsStream>,
+    /// The version by which clients ask for exactly this release: [`Self::version`], unless an entry before it has the
+    /// same release with another [`Self::os_stream`].
+    pub version_alias: OpenshiftVersion,
+}
+
+impl ReleaseImage {
+    /// What tells this entry from all others, and stays the same from start to start: the release image as the admin
+    /// wrote it, and the generation of the operating system where one is asked for.
+    pub fn identity(&self) -> String {
+        match self.os_stream {
+            Some(stream) => format!("{} {stream}", self.pullspec),
+            None => self.pullspec.to_string(),
+        }
+    }
+
+    /// A name for a release of which another entry has the plain one.
+    fn second_alias(&self) -> OpenshiftVersion {
+        let stream = self.os_stream.map_or("default", OsStream::name);
+        format!("{}+{stream}", self.version).parse().unwrap_or_else(|_| self.version.clone())
+    }
 }
 
 /// The architectures that an entry asks for.
@@ -46,15 +72,24 @@ pub fn parse(json: &str) -> Result<Vec<ReleaseImage>, InvalidReleaseImages> {
         Err(error) => return Err(InvalidReleaseImages { problems: vec![format!("not JSON: {error}")] }),
     };
     let mut problems = Vec::new();
-    let mut pullspecs = BTreeSet::new();
-    let mut releases = Vec::new();
+    let mut releases: Vec<ReleaseImage> = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         let mut members = Members { entry: index, object: entry.as_object(), problems: &mut problems };
-        let Some(release) = members.release_image() else { continue };
-        if pullspecs.insert(release.pullspec.to_string()) {
-            releases.push(release);
+        let Some(mut release) = members.release_image() else { continue };
+        let same: Vec<&ReleaseImage> =
+            releases.iter().filter(|other| other.pullspec == release.pullspec).collect();
+        let ReleaseImage { pullspec, openshift_version, os_stream, .. } = &release;
+        if same.iter().any(|other| other.os_stream == *os_stream) {
+            members.problem(&format!("url {pullspec} was given before"));
+        } else if same.iter().any(|other| other.openshift_version == *openshift_version) {
+            members.problem(&format!(
+                "url {pullspec} was given before with openshift_version {openshift_version}; each os_stream needs one of its own"
+            ));
         } else {
-            members.problem(&format!("url {} was given before", release.pullspec));
+            if !same.is_empty() {
+                release.version_alias = release.second_alias();
+            }
+            releases.push(release);
         }
     }
     if problems.is_empty() { Ok(releases) } else { Err(InvalidReleaseImages { problems }) }
@@ -82,12 +117,28 @@ impl Members<'_> {
         let version = self.parsed("version");
         let pullspec = self.parsed("url");
         let architectures = self.architectures();
+        let known_problems = self.problems.len();
+        let os_stream = self.os_stream();
+        if self.problems.len() > known_problems {
+            return None;
+        }
+        let version: OpenshiftVersion = version?;
         Some(ReleaseImage {
             openshift_version: openshift_version?,
-            version: version?,
+            os_stream,
+            version_alias: version.clone(),
+            version,
             architectures: architectures?,
             pullspec: pullspec?,
         })
+    }
+
+    /// `os_stream`, which most entries lack. `None` is also what a problem gives.
+    fn os_stream(&mut self) -> Option<OsStream> {
+        match self.object?.get("os_stream") {
+            None | Some(Value::Null) => None,
+            Some(_) => self.parsed("os_stream"),
+        }
     }
 
     /// A required string member, parsed.
@@ -211,6 +262,48 @@ mod tests {
             assert_eq!(on_disk.pullspec.to_string(), shown);
         }
         assert_eq!(parse("[]"), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn two_entries_of_a_release_bring_both_generations_of_its_os() {
+        let entry = |openshift_version: &str, more: &str| {
+            format!(
+                r#"{{"openshift_version":"{openshift_version}","cpu_architecture":"x86_64","version":"5.0.0","url":"r.example.com/x:1"{more}}}"#
+            )
+        };
+        let (nine, ten) = (r#","os_stream":"rhel-9""#, r#","os_stream":"rhel-10""#);
+        let both = parse(&format!("[{},{}]", entry("5.0", ten), entry("5.0-rhel-9", nine))).unwrap();
+        let names: Vec<_> = both
+            .iter()
+            .map(|release| (release.os_stream, release.version_alias.to_string(), release.identity()))
+            .collect();
+        let expected = [
+            (Some(OsStream::Rhel10), "5.0.0".to_owned(), "r.example.com/x:1 rhel-10".to_owned()),
+            (Some(OsStream::Rhel9), "5.0.0+rhel-9".to_owned(), "r.example.com/x:1 rhel-9".to_owned()),
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(both[1].version.to_string(), "5.0.0");
+
+        let plain = parse(&format!("[{},{}]", entry("5.0-rhel-9", nine), entry("5.0", ""))).unwrap();
+        assert_eq!(plain[1].identity(), "r.example.com/x:1");
+        assert_eq!(plain[1].version_alias.to_string(), "5.0.0+default");
+
+        for (list, problem) in [
+            (
+                [entry("5.0", ten), entry("5.0", nine)],
+                "entry 1: url r.example.com/x:1 was given before with openshift_version 5.0;",
+            ),
+            ([entry("5.0", ten), entry("5.0-b", ten)], "entry 1: url r.example.com/x:1 was given before"),
+            (
+                [entry("5.0", r#","os_stream":"RHEL-9""#), entry("5.1", "")],
+                "entry 0: os_stream: unknown OS stream \"RHEL-9\"",
+            ),
+            ([entry("5.0", r#","os_stream":9"#), entry("5.1", "")], "entry 0: os_stream must be a string"),
+        ] {
+            let error = parse(&format!("[{}]", list.join(","))).unwrap_err();
+            assert_eq!(error.problems.len(), 1, "{error}");
+            assert!(error.problems[0].starts_with(problem), "{error}");
+        }
     }
 
     #[test]

@@ -24,19 +24,39 @@ impl StreamMetadata {
     /// Reads a `*-stream.json`. Architectures that are unknown, have no live ISO, or state
     /// nonsense are left out, so that one of them never harms the others.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
-        let document: Document = serde_json::from_slice(json)?;
+        Ok(serde_json::from_slice::<Document>(json)?.into())
+    }
+
+    /// The same of a document that is part of another.
+    pub(crate) fn from_value(document: serde_json::Value) -> Result<Self, serde_json::Error> {
+        Ok(serde_json::from_value::<Document>(document)?.into())
+    }
+
+    /// The live ISO of an architecture.
+    pub fn boot_image(&self, arch: Arch) -> Option<&BootImage> {
+        self.0.get(&arch)
+    }
+
+    /// All of them.
+    pub(crate) fn into_images(self) -> impl Iterator<Item = (Arch, BootImage)> {
+        self.0.into_iter()
+    }
+
+    /// Adds one, unless there is one for the architecture.
+    pub(crate) fn add(&mut self, arch: Arch, image: BootImage) {
+        self.0.entry(arch).or_insert(image);
+    }
+}
+
+impl From<Document> for StreamMetadata {
+    fn from(document: Document) -> Self {
         let images = document.architectures.into_iter().filter_map(|(name, architecture)| {
             let Architecture { artifacts } = serde_json::from_value(architecture).ok()?;
             let metal = artifacts.metal?;
             let sha256 = metal.formats.iso?.disk.sha256;
             Some((name.parse().ok()?, BootImage { os_build: metal.release, sha256 }))
         });
-        Ok(Self(images.collect()))
-    }
-
-    /// The live ISO of an architecture.
-    pub fn boot_image(&self, arch: Arch) -> Option<&BootImage> {
-        self.0.get(&arch)
+        Self(images.collect())
     }
 }
 

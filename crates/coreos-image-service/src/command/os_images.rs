@@ -51,7 +51,7 @@ struct OsImages(BTreeMap<(OpenshiftVersion, Arch), (ReleaseImage, OsBuild)>);
 impl OsImages {
     /// Adds what a release has. Of several releases for one version the newest counts, as when they are served.
     async fn add(&mut self, registry: &Registry, release: &ReleaseImage) -> anyhow::Result<()> {
-        let payload = Payload::resolve(registry, &release.pullspec).await?;
+        let payload = Payload::resolve(registry, &release.pullspec).await?.with_os_stream(release.os_stream);
         let arches = match &release.architectures {
             Architectures::Listed(arches) => arches.as_slice(),
             Architectures::OfPayload => payload.arches(),

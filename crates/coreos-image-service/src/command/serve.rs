@@ -10,6 +10,7 @@ use image_store::{Catalog, ImageStore, Limits};
 use oci_registry::Registry;
 use provision::origin::Origin;
 use provision::{Collector, Provisioner, RetryPolicy};
+use release_payload::release_images::ReleaseImage;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -64,11 +65,11 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
 
     // Before the first request is answered, so that none is told "unknown" or "not ready" without need.
     let Images { os_images, releases } = settings.images;
-    let pullspecs = releases.iter().map(|release| release.pullspec.to_string()).collect();
+    let wanted = releases.iter().map(ReleaseImage::identity).collect();
     let mut provisioning = provisioner.announce(os_images, releases);
     provisioning.serve_known().await;
     let collector =
-        Collector::new(store, catalog, pullspecs, provisioning.download_names(), settings.retire_after);
+        Collector::new(store, catalog, wanted, provisioning.download_names(), settings.retire_after);
     collector.serve_known().await;
     let mut inbound = JoinSet::new();
     inbound.spawn(provisioning.run());

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use oci_registry::Reference;
 use provision::origin::{self, InvalidRequestParameters, QueryParams, RequestHeaders};
 use provision::os_images::{self, OsImage};
 use release_payload::release_images::{self, ReleaseImage};
@@ -62,22 +63,30 @@ fn from_registries(
     problems: &mut Problems,
     warnings: &mut Vec<String>,
 ) -> Vec<ReleaseImage> {
-    let releases = release_images::parse(json).unwrap_or_else(|error| {
-        add_all(problems, "RELEASE_IMAGES", error.problems);
-        Vec::new()
-    });
-    let credentials = &registry.credentials;
-    warnings.extend(credentials.unusable_entries().map(|entry| entry.to_string()));
-    let is_anonymous = |release: &&ReleaseImage| {
-        release.pullspec.path().is_none() && matches!(credentials.lookup(&release.pullspec), Ok(None))
-    };
-    for release in releases.iter().filter(is_anonymous) {
-        warnings.push(format!(
-            "the pull secret has no entry for {}, which is asked anonymously",
-            release.pullspec
-        ));
+    let releases = parse_releases(json, problems);
+    let secret = registry.credentials.current();
+    warnings.extend(secret.warnings().map(|warning| warning.to_string()));
+    for ReleaseImage { pullspec, .. } in &releases {
+        if pullspec.path().is_none() && matches!(secret.lookup(pullspec), Ok(None)) {
+            let near_miss = secret.near_miss(pullspec).map(|miss| format!("; {miss}")).unwrap_or_default();
+            let absence = "the pull secret has no entry for";
+            warnings.push(format!("{absence} {pullspec}, which is asked anonymously{near_miss}"));
+        }
     }
     releases
+}
+
+fn parse_releases(json: &str, problems: &mut Problems) -> Vec<ReleaseImage> {
+    release_images::parse(json).unwrap_or_else(|error| {
+        add_all(problems, "RELEASE_IMAGES", error.problems);
+        Vec::new()
+    })
+}
+
+/// The images of `RELEASE_IMAGES` alone.
+pub(super) fn pullspecs(merged: &Merged, problems: &mut Problems) -> Vec<Reference> {
+    let releases = merged.text("RELEASE_IMAGES").map(|json| parse_releases(json, problems));
+    releases.unwrap_or_default().into_iter().map(|release| release.pullspec).collect()
 }
 
 /// How the ISOs of `OS_IMAGES` are downloaded.

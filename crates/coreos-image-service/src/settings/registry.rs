@@ -1,10 +1,15 @@
 //! How registries are asked, for every command that asks one.
 
-use oci_registry::{Config, PullSecret};
+use std::path::PathBuf;
 
+use coreos_names::WithCauses;
+use oci_registry::{Config, CredentialSource, PullSecret, PullSecretFile};
 use release_payload::release_images::{self, ReleaseImage};
 
 use super::{InvalidSettings, Merged, Problems, images, mirrors};
+
+/// The directories of containers-certs.d(5) that hold for the whole system.
+const CERTS_DIRS: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 
 /// The configuration of a registry client.
 pub(crate) fn validate(merged: &Merged) -> Result<Config, InvalidSettings> {
@@ -62,24 +67,37 @@ pub(super) fn read(
         mirrors: mirrors::read(merged, pulls, problems, warnings),
         trusted_ca_pem: merged.file("REGISTRY_TRUSTED_CA_FILE", problems).map(String::into_bytes),
         insecure,
+        certs_dirs: certs_dirs(merged, problems),
         user_agent: concat!("coreos-image-service/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..Config::default()
     }
 }
 
-fn pull_secret(merged: &Merged, problems: &mut Problems) -> Option<PullSecret> {
-    let inline = merged.text("PULL_SECRET").map(|text| ("PULL_SECRET", text.to_owned()));
-    if inline.is_some() && merged.path("PULL_SECRET_FILE").is_some() {
+/// Without the setting, where container tools look.
+fn certs_dirs(merged: &Merged, problems: &mut Problems) -> Vec<PathBuf> {
+    let Some(directory) = merged.path("REGISTRY_CERTS_DIR") else {
+        return CERTS_DIRS.map(PathBuf::from).to_vec();
+    };
+    // What is missing later is no error, since most hosts have nothing there.
+    if !directory.is_dir() {
+        problems.add(format!("REGISTRY_CERTS_DIR={}: there is no such directory", directory.display()));
+    }
+    vec![directory]
+}
+
+/// A file is read again whenever it changes; what was typed stays as it is.
+fn pull_secret(merged: &Merged, problems: &mut Problems) -> Option<CredentialSource> {
+    let (inline, path) = (merged.text("PULL_SECRET"), merged.path("PULL_SECRET_FILE"));
+    if inline.is_some() && path.is_some() {
         problems.add("PULL_SECRET and PULL_SECRET_FILE are both given: which one counts?".to_owned());
     }
-    let from_file = || Some(("PULL_SECRET_FILE", merged.file("PULL_SECRET_FILE", problems)?));
-    let (variable, text) = inline.or_else(from_file)?;
-    match PullSecret::parse(&text) {
-        Ok(secret) => Some(secret),
-        Err(error) => {
-            // The value itself is a secret and is not repeated.
-            problems.add(format!("{variable}: {error}"));
-            None
-        }
+    // Whatever is wrong with it, the value itself is a secret and is not repeated.
+    if let Some(text) = inline {
+        let secret = PullSecret::parse(text);
+        return secret.map_err(|error| problems.add(format!("PULL_SECRET: {error}"))).ok().map(Into::into);
     }
+    let file = PullSecretFile::open(path?);
+    file.map_err(|error| problems.add(format!("PULL_SECRET_FILE: {}", WithCauses(&error))))
+        .ok()
+        .map(Into::into)
 }

@@ -35,7 +35,7 @@ pub(crate) const REGISTRY: &[Setting] = &[
             "the pull secret itself, as JSON (`{\"auths\":{}}` for registries that ask for none)",
         )
     },
-    Setting::new("PULL_SECRET_FILE", "", "a file that holds the pull secret"),
+    Setting::new("PULL_SECRET_FILE", "", "a file that holds the pull secret; read again when it changes"),
     Setting::new(
         "REGISTRIES_CONF",
         "`/etc/containers/registries.conf`, if any",
@@ -50,6 +50,11 @@ pub(crate) const REGISTRY: &[Setting] = &[
         "REGISTRY_TRUSTED_CA_FILE",
         "",
         "PEM file with CAs trusted for registries beside the system's",
+    ),
+    Setting::new(
+        "REGISTRY_CERTS_DIR",
+        "`/etc/containers/certs.d`, `/etc/docker/certs.d`",
+        "directory with `<host[:port]>/*.crt` trusted there, and `*.cert` with `*.key` shown there (containers-certs.d(5))",
     ),
     Setting::new(
         "INSECURE_REGISTRIES",
@@ -177,12 +182,14 @@ pub(crate) const SERVE: &[Setting] = &[
         "",
         "stand-alone instead of assisted-service: `<id>/discovery.ign`, `<id>/kernel_arguments.json`, `<id>/minimal-initrd`",
     ),
-    Setting::new(
-        "LOGLEVEL",
-        "info",
-        "`panic`, `fatal`, `error`, `warn`, `info`, `debug` or `trace` (LOG_LEVEL is read too)",
-    ),
 ];
+
+/// How much is logged, of the commands that can log.
+pub(crate) const LOGGING: &[Setting] = &[Setting::new(
+    "LOGLEVEL",
+    "info",
+    "`panic`, `fatal`, `error`, `warn`, `info`, `debug` or `trace` (LOG_LEVEL is read too)",
+)];
 
 /// Adds a flag for each setting to a command.
 pub(crate) fn add_flags(command: Command, tables: &[&'static [Setting]]) -> Command {
@@ -212,7 +219,7 @@ mod tests {
     fn the_readme_lists_every_setting() {
         let readme =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
-        for setting in [RELEASES, SERVE, REGISTRY].into_iter().flatten() {
+        for setting in [RELEASES, SERVE, REGISTRY, LOGGING].into_iter().flatten() {
             let row = format!("| {} | {} | {} |", setting.variable, setting.default, setting.meaning);
             assert!(readme.contains(&row), "README.md has no row\n{row}");
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oci_registry::{Config, Descriptor, Digest, Error, Registry};
+use oci_registry::{Config, Descriptor, Digest, Error, Registry, Retry};
 use test_support::payload::{Artifact, Compression, Content, MediaTypes};
 use test_support::registry::Fault;
 
@@ -58,8 +58,8 @@ async fn an_empty_blob_has_only_an_end() {
 }
 
 #[tokio::test]
-async fn a_blob_that_breaks_off_says_where() {
-    let (server, image) = serve(builder()).await;
+async fn a_blob_that_breaks_off_at_the_same_place_again_and_again_says_where() {
+    let (server, image) = serve(builder().no_ranges()).await;
     let (client, layer) = (client(&server), layer(&image));
     let digest = layer.digest.to_string();
     for cut in [0, 1, 1_000_000, layer.size - 1] {
@@ -67,16 +67,19 @@ async fn a_blob_that_breaks_off_says_where() {
             server.heal();
             server.inject(&digest, fault.clone());
             let (seen, error) = fail(&client, server.address(), &layer).await;
-            let Error::Truncated { expected, received, source, .. } = &error else {
+            let Error::Truncated { expected, received, resumed, source, .. } = &error else {
                 panic!("{fault:?}: {error:?}")
             };
             assert_eq!((*expected, *received), (layer.size, seen), "{fault:?}");
             match fault {
-                Fault::EndAfter(_) => assert!(seen == cut && source.is_none()),
+                // More than a MiB is progress, after which all tries are there again.
+                Fault::EndAfter(_) if seen >= 1 << 20 => assert!(seen == cut && *resumed == 3),
+                Fault::EndAfter(_) => assert!(seen == cut && source.is_none() && *resumed == 2),
                 // What was still on its way is lost with the connection.
-                _ => assert!(seen <= cut && source.is_some()),
+                _ => assert!(seen <= cut && source.is_some() && *resumed >= 2),
             }
             assert!(error.is_retryable());
+            assert!(error.to_string().ends_with(&format!(", resumed {resumed} times")), "{error}");
         }
     }
 }
@@ -86,9 +89,9 @@ async fn a_peer_that_falls_silent_is_given_up() {
     let (server, image) = serve(builder()).await;
     let layer = layer(&image);
     server.inject(&layer.digest.to_string(), Fault::StallAfter(1000));
-    let credentials = pull_secret(server.address(), USER, PASSWORD);
-    let impatient =
-        Config { read_timeout: Duration::from_secs(2), ..config(credentials, &[server.address()]) };
+    let config = config(pull_secret(server.address(), USER, PASSWORD), &[server.address()]);
+    let retry = Retry { tries: 1, ..config.retry.clone() };
+    let impatient = Config { read_timeout: Duration::from_secs(2), retry, ..config };
     let (seen, error) = fail(&Registry::new(impatient).unwrap(), server.address(), &layer).await;
     assert_eq!(seen, 1000);
     assert!(matches!(error, Error::Truncated { source: Some(_), .. }), "{error:?}");
@@ -122,9 +125,17 @@ async fn a_manifest_that_lies_about_a_size_is_found_out() {
     let (server, image) = serve(builder()).await;
     let client = client(&server);
     let longer = Descriptor { size: layer(&image).size + 1, ..layer(&image) };
+    let shorter = Descriptor { size: layer(&image).size - 1, ..layer(&image) };
+    for lie in [&longer, &shorter] {
+        let error = client.blob(&reference(server.address()), lie).await.unwrap_err();
+        let Error::WrongLength { expected, stated, .. } = error else { panic!("{error:?}") };
+        assert_eq!((expected, stated), (lie.size, layer(&image).size));
+    }
+
+    let no_length_stated = Fault::EndAfter(u64::MAX);
+    server.inject(&layer(&image).digest.to_string(), no_length_stated);
     let (_, error) = fail(&client, server.address(), &longer).await;
     assert!(matches!(error, Error::Truncated { .. }), "{error:?}");
-    let shorter = Descriptor { size: layer(&image).size - 1, ..layer(&image) };
     let (_, error) = fail(&client, server.address(), &shorter).await;
     assert!(matches!(error, Error::TooLong { .. }), "{error:?}");
 }

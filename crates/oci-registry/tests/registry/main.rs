@@ -2,9 +2,16 @@
 
 mod auth;
 mod blobs;
+mod certificates;
+mod changing_credentials;
+mod check;
 mod docker;
+mod identity_tokens;
 mod manifests;
 mod mirrors;
+mod proxy;
 mod reader;
 mod redirects;
+mod resume;
+mod sources;
 mod support;

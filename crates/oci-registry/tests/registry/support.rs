@@ -62,7 +62,7 @@ pub(crate) fn config(credentials: PullSecret, insecure: &[&str]) -> Config {
     test_support::install_crypto_provider();
     let insecure: BTreeSet<_> = insecure.iter().map(|host| host.parse().expect("a host")).collect();
     let retry = Retry { first_delay: Duration::ZERO, ..Retry::default() };
-    Config { credentials, insecure, retry, ..Config::default() }
+    Config { credentials: credentials.into(), insecure, retry, ..Config::default() }
 }
 
 /// A client that may pull everything.

@@ -4,7 +4,9 @@ use coreos_names::{Arch, ImageKind};
 use image_store::{ImageState, Lookup};
 
 use test_support::fixtures::OS_BUILD;
-use test_support::payload::{Compression, Content, Flaw, MediaTypes, Release, ReleaseBuilder};
+use test_support::payload::{
+    Artifact, Component, Compression, Content, Flaw, MediaTypes, Release, ReleaseBuilder,
+};
 use test_support::registry::Fault;
 
 use crate::site::{Site, content};
@@ -128,6 +130,78 @@ async fn from_release_5_on_the_iso_of_rhel_10_is_taken_where_there_is_one() {
     run.finished().await;
     assert_eq!(run.ready("5.0", Arch::X86_64).sha256(), content(Arch::S390x).sha256());
     assert_eq!(site.iso_downloads(), 1);
+}
+
+#[tokio::test]
+async fn two_entries_of_a_release_bring_both_generations_of_its_os() {
+    let mut site = Site::new().await;
+    let both = release_without_iso("5.0.0")
+        .iso(Arch::X86_64, content(Arch::X86_64))
+        .coreos10("10.2.20260715-0", [(Arch::X86_64, content(Arch::S390x))]);
+    let pullspec = site.publish(both);
+    let entries = [
+        ("5.0", "5.0.0", "x86_64 rhel-10", &*pullspec),
+        ("5.0-rhel-9", "5.0.0", "x86_64 rhel-9", &*pullspec),
+    ];
+    let assert_served = |run: &crate::site::Run| {
+        for (version, iso) in [
+            ("5.0", Arch::S390x),
+            ("5.0.0", Arch::S390x),
+            ("5.0-rhel-9", Arch::X86_64),
+            ("5.0.0+rhel-9", Arch::X86_64),
+        ] {
+            assert_eq!(run.ready(version, Arch::X86_64).sha256(), content(iso).sha256(), "{version}");
+        }
+    };
+    let run = site.provision(&entries);
+    run.finished().await;
+    assert_served(&run);
+    assert_eq!(site.iso_downloads(), 2);
+
+    site.stop_registry().await;
+    let run = site.provision(&entries);
+    run.until("what was known is served", |run| run.known.get() == Some(&2)).await;
+    assert_served(&run);
+}
+
+#[tokio::test]
+async fn an_iso_of_the_other_generation_is_never_served_for_what_is_announced_of_it() {
+    let site = Site::new().await;
+    let nine = site.publish(release("4.22.3"));
+    site.provision(&[("4.22", "4.22.3", "x86_64", &nine)]).finished().await;
+    assert_eq!(site.iso_downloads(), 1);
+
+    // It announces the ISO that is there, and carries another beside it.
+    let both = release("5.0.0").coreos10("10.2.20260715-0", [(Arch::X86_64, content(Arch::S390x))]);
+    let both = site.publish(both.flaw(Flaw::OneAnnouncement));
+    let run = site.provision(&[("4.22", "4.22.3", "x86_64", &nine), ("5.0", "5.0.0", "x86_64", &both)]);
+    run.finished().await;
+    assert_eq!(run.ready("5.0", Arch::X86_64).sha256(), content(Arch::S390x).sha256());
+    assert_eq!(run.ready("4.22", Arch::X86_64).sha256(), content(Arch::X86_64).sha256());
+}
+
+#[tokio::test]
+async fn a_mirror_that_dropped_lists_is_tried_again_until_it_is_mended() {
+    let site = Site::new().await;
+    let multi = release("4.18.52").iso(Arch::Arm64, content(Arch::Arm64)).multi().flaw(Flaw::OtherBootimages);
+    let built = multi.build().unwrap();
+    let component = built.machine_os_images();
+    let of_x86_64 = |image: &Artifact| Artifact::from(image.images()[0].clone());
+    let dropped = Release {
+        image: of_x86_64(&built.image),
+        components: vec![Component { image: of_x86_64(&component.image), ..component.clone() }],
+        ..built.clone()
+    };
+    let pullspec = site.publish_built(&dropped);
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.until("the ISO has failed", |run| {
+        run.reason("4.18")
+            .is_some_and(|reason| reason.contains("its ISO is not the one that the release announces"))
+    })
+    .await;
+    site.publish_built(&Release { image: dropped.image, ..built });
+    run.finished().await;
+    run.ready("4.18", Arch::X86_64);
 }
 
 #[tokio::test]
@@ -262,7 +336,7 @@ async fn one_bad_release_gives_one_clear_error_and_the_others_go_on() {
             reason: &["release 4.17.1 has no component machine-os-images"],
         },
         Wrong {
-            release: flawed(Flaw::NoBootimages).flaw(Flaw::NoStream),
+            release: flawed(Flaw::NoBootimages).flaw(Flaw::NoStream).flaw(Flaw::NoSidecar),
             arch: "x86_64",
             reason: &["states the SHA-256 of the live ISO for x86_64", "cannot be verified"],
         },
@@ -305,9 +379,11 @@ async fn wrong_bytes_are_found_wherever_they_are_and_leave_nothing_behind() {
         (&iso_layer, Fault::Append(b"more"), &["cannot read 127.0.0.1:"]),
     ];
     for (place, fault, reason) in cases {
-        let site = Site::new().await;
+        let site = Site::without_ranges().await;
         let bad = release("4.17.1").build().unwrap();
         site.registry.inject(&place(&bad), fault.clone());
+        // Or the right image would be found by its tag.
+        site.registry.inject(&bad.machine_os_images().tag, Fault::status(404));
         let bad = site.publish_built(&bad);
         let run = site.provision(&[("4.17", "4.17.1", "x86_64", &bad)]);
         run.until("the bad release has failed", |run| run.reason("4.17").is_some()).await;
@@ -320,6 +396,29 @@ async fn wrong_bytes_are_found_wherever_they_are_and_leave_nothing_behind() {
         site.until_nothing_is_unfinished().await;
         assert!(site.published().is_empty(), "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_costs_no_second_attempt() {
+    let site = Site::new().await;
+    let built = release("4.18.52").build().unwrap();
+    let image = &built.machine_os_images().image.images()[0];
+    let iso_layer = image.layers.iter().max_by_key(|layer| layer.content.size()).unwrap();
+    let at_cdn = format!("/storage/{}", iso_layer.content.digest());
+    site.registry.inject_once(&at_cdn, Fault::EndAfter(20_000_000));
+    let pullspec = site.publish_built(&built);
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.finished().await;
+    run.ready("4.18", Arch::X86_64);
+    let statistics = run.catalog.statistics();
+    assert_eq!((statistics.fetches(), statistics.failed_fetches()), (1, 0));
+    let requests = site.registry.requests();
+    let ranges: Vec<_> = requests
+        .iter()
+        .filter(|request| request.path == at_cdn)
+        .map(|request| request.header("range"))
+        .collect();
+    assert_eq!(ranges, [None, Some("bytes=20000000-")]);
 }
 
 #[tokio::test]
@@ -371,7 +470,7 @@ async fn a_registry_that_is_down_is_counted_though_the_image_is_there() {
 
 #[tokio::test]
 async fn fetches_that_fail_are_counted_with_what_had_arrived() {
-    let site = Site::new().await;
+    let site = Site::without_ranges().await;
     let built = release("4.18.52").build().unwrap();
     let image = &built.machine_os_images().image.images()[0];
     let iso_layer = image.layers.iter().max_by_key(|layer| layer.content.size()).unwrap();

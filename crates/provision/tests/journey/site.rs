@@ -17,7 +17,7 @@ use test_support::fixtures::live_iso;
 use test_support::install_crypto_provider;
 use test_support::origin::OriginServer;
 use test_support::payload::{Content, Release, ReleaseBuilder};
-use test_support::registry::TokenRegistry;
+use test_support::registry::{TokenRegistry, TokenRegistryBuilder};
 use tokio::task::JoinHandle;
 
 const REPOSITORY: &str = "mirror/ocp-release";
@@ -39,8 +39,17 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn new() -> Self {
+        Self::with(TokenRegistry::builder()).await
+    }
+
+    /// With a registry that breaks off at the same place however often the rest is asked for, if told to break off.
+    pub(crate) async fn without_ranges() -> Self {
+        Self::with(TokenRegistry::builder().no_ranges()).await
+    }
+
+    async fn with(registry: TokenRegistryBuilder) -> Self {
         install_crypto_provider();
-        let registry = TokenRegistry::builder().user("puller", "secret").cdn().start().await;
+        let registry = registry.user("puller", "secret").cdn().start().await;
         let cdn = Some(registry.cdn_address().to_owned());
         let origin = OriginServer::start().await;
         Self { registry, origin, cdn, data: TempDir::new().unwrap() }
@@ -105,7 +114,8 @@ impl Site {
         assert!(in_time, "left behind: {:?}", self.unfinished());
     }
 
-    /// Provisions releases: version of the entry, version of the release, architecture and pullspec.
+    /// Provisions releases: version of the entry, version of the release, architecture and pullspec. Behind the
+    /// architecture may stand the generation of the operating system: `x86_64 rhel-9`.
     pub(crate) fn provision(&self, releases: &[(&str, &str, &str, &str)]) -> Run {
         self.provision_with(&format!(r#"{{"auths": {{{}}}}}"#, self.pull_secret_entry()), releases)
     }
@@ -165,7 +175,7 @@ impl Site {
             origin::Config { tries: 2, retry: origin_retry, max_size: u64::MAX, ..Default::default() };
         let registries = releases.iter().map(|release| release.3.split_once('/').unwrap().0);
         let config = Config {
-            credentials: PullSecret::parse(pull_secret).unwrap(),
+            credentials: PullSecret::parse(pull_secret).unwrap().into(),
             insecure: registries.chain(self.cdn.as_deref()).map(|host| host.parse().unwrap()).collect(),
             retry: Retry { tries: 2, first_delay: Duration::from_millis(1), ..Retry::default() },
             ..Config::default()
@@ -173,7 +183,10 @@ impl Site {
         let releases: Vec<_> = releases
             .iter()
             .map(|(openshift_version, version, arch, url)| {
-                json!({"openshift_version": openshift_version, "version": version, "cpu_architecture": arch, "url": url})
+                let (arch, os_stream) =
+                    arch.split_once(' ').map_or((*arch, None), |(arch, os)| (arch, Some(os)));
+                json!({"openshift_version": openshift_version, "version": version, "cpu_architecture": arch,
+                       "os_stream": os_stream, "url": url})
             })
             .collect();
         let releases = release_images::parse(&json!(releases).to_string()).unwrap();

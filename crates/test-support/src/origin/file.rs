@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicU64;
 use axum::http::StatusCode;
 use axum::http::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_RANGE,
-    LAST_MODIFIED, RANGE,
+    LAST_MODIFIED,
 };
 use axum::response::Response;
 
 use crate::payload::Content;
 use crate::registry::Fault;
-use crate::registry::answer::header;
+use crate::registry::answer::{first_asked, header, unsatisfiable};
 use crate::registry::body::body;
 
 /// A file, and how it is served: with a strong entity tag, ranges and its length unless something else is said.
@@ -139,12 +139,7 @@ impl File {
         let size = self.content.size();
         let (status, part) = match self.part_asked(asked) {
             None => (StatusCode::OK, 0..size),
-            Some(first) if first >= size => {
-                let mut response = Response::default();
-                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-                response.headers_mut().insert(CONTENT_RANGE, header(&format!("bytes */{size}")));
-                return response;
-            }
+            Some(first) if first >= size => return unsatisfiable(size),
             Some(first) => (StatusCode::PARTIAL_CONTENT, first..size),
         };
         let (body, honest) = body(&self.content, part.clone(), fault, served);
@@ -189,8 +184,7 @@ impl File {
         if matches!(self.ranges, Ranges::Ignored) {
             return None;
         }
-        let first =
-            asked.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()?;
+        let first = first_asked(asked)?;
         let is_of_this_file = asked.get(IF_RANGE).is_none_or(|validator| {
             let strong_tag = self.etag.as_deref().filter(|tag| !tag.starts_with("W/"));
             [strong_tag, self.last_modified.as_deref()].into_iter().flatten().any(|own| own == validator)

@@ -58,6 +58,8 @@ enum Member {
     File(Content),
     Symlink(String),
     Hardlink(String),
+    /// Blocks of an archive as they are.
+    Blocks(Vec<u8>),
 }
 
 impl LayerBuilder {
@@ -94,6 +96,18 @@ impl LayerBuilder {
     #[must_use]
     pub fn hardlink(self, name: &str, target: &str) -> Self {
         self.member(name, Member::Hardlink(target.to_owned()))
+    }
+
+    /// Adds what this builder has no words for: a member's header, contents and padding, or what a hostile archive has.
+    #[must_use]
+    pub fn blocks(self, blocks: Vec<u8>) -> Self {
+        self.member("", Member::Blocks(blocks))
+    }
+
+    /// Takes away everything that the layers below have in a directory.
+    #[must_use]
+    pub fn opaque(self, directory: &str) -> Self {
+        self.file(&format!("{directory}/.wh..wh..opq"), "")
     }
 
     /// Takes away a file or directory of the layers below: `coreos/x` by `coreos/.wh.x`.
@@ -159,6 +173,7 @@ impl LayerBuilder {
                     header.set_size(content.size());
                     append(&mut archive, header, name, content.open()?)?;
                 }
+                Member::Blocks(blocks) => archive.get_mut().write_all(blocks)?,
                 Member::Symlink(target) | Member::Hardlink(target) => {
                     let symbolic = matches!(member, Member::Symlink(_));
                     header.set_entry_type(if symbolic {

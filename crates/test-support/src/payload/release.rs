@@ -23,6 +23,9 @@ pub struct ReleaseBuilder {
     compression: Compression,
     component_repository: String,
     flaws: Vec<Flaw>,
+    component: Option<Artifact>,
+    /// By their names in `release-manifests/`; `None` takes one away.
+    manifests: BTreeMap<String, Option<Vec<u8>>>,
 }
 
 /// One generation of the operating system within a release.
@@ -46,6 +49,8 @@ pub enum Flaw {
     NoArch(Arch),
     /// The release has no `coreos-bootimages`.
     NoBootimages,
+    /// `coreos-bootimages` announces only the default one of two generations, as before 4.22.
+    OneAnnouncement,
     /// `coreos-bootimages` states another build and other digests than the component.
     OtherBootimages,
     /// The component has no stream metadata.
@@ -113,6 +118,8 @@ impl ReleaseBuilder {
             compression: Compression::default(),
             component_repository: Self::COMPONENT_REPOSITORY.to_owned(),
             flaws: Vec::new(),
+            component: None,
+            manifests: BTreeMap::new(),
         }
     }
 
@@ -155,6 +162,19 @@ impl ReleaseBuilder {
         Self { component_repository: repository.to_owned(), ..self }
     }
 
+    /// Takes this image, or list of them, for `machine-os-images`, whatever is in it.
+    #[must_use]
+    pub fn machine_os_images(self, image: impl Into<Artifact>) -> Self {
+        Self { component: Some(image.into()), ..self }
+    }
+
+    /// Replaces or adds a file in `release-manifests/`, or takes it away.
+    #[must_use]
+    pub fn release_manifest(mut self, name: &str, contents: Option<&[u8]>) -> Self {
+        self.manifests.insert(name.to_owned(), contents.map(<[u8]>::to_vec));
+        self
+    }
+
     /// Gets something wrong.
     #[must_use]
     pub fn flaw(mut self, flaw: Flaw) -> Self {
@@ -179,9 +199,13 @@ impl ReleaseBuilder {
         assert!(self.multi || arches.len() == 1, "ISOs of several architectures need a multi release");
 
         let listed = arches.iter().filter(|&&arch| !self.has(Flaw::NoArch(arch)));
-        let components: io::Result<Vec<_>> =
-            listed.map(|&arch| self.machine_os_images(arch, scratch)).collect();
-        let component = self.artifact(components?);
+        let component = if let Some(component) = &self.component {
+            component.clone()
+        } else {
+            let components: io::Result<Vec<_>> =
+                listed.map(|&arch| self.component_image(arch, scratch)).collect();
+            self.artifact(components?)
+        };
         let manifests = self.release_manifests(&component.digest())?;
         let releases: io::Result<Vec<_>> =
             arches.iter().map(|&arch| self.release_image(arch, &manifests)).collect();
@@ -223,7 +247,7 @@ impl ReleaseBuilder {
     }
 
     /// Three layers, as the Dockerfile makes them: its base, the ISO with what belongs to it, and `oc` above.
-    fn machine_os_images(&self, arch: Arch, scratch: &Path) -> io::Result<Image> {
+    fn component_image(&self, arch: Arch, scratch: &Path) -> io::Result<Image> {
         let mut files = BTreeMap::new();
         for stream in self.streams() {
             let Stream { prefix, .. } = stream;
@@ -269,20 +293,26 @@ impl ReleaseBuilder {
 
     /// The same for every architecture, and in the order `oc` writes it.
     fn release_manifests(&self, component_digest: &str) -> io::Result<Layer> {
-        let layer = LayerBuilder::new(self.compression)
-            .directory("release-manifests")
-            .file("release-manifests/image-references", pretty(&self.image_references(component_digest)))
-            .file("release-manifests/release-metadata", pretty(&self.release_metadata()))
-            .file(
-                "release-manifests/0000_00_cluster-version-operator_00_namespace.yaml",
-                "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: openshift-cluster-version\n",
-            );
-        let layer = if self.has(Flaw::NoBootimages) {
-            layer
-        } else {
-            layer.file("release-manifests/0000_50_installer_coreos-bootimages.yaml", self.bootimages())
+        let namespace =
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: openshift-cluster-version\n".to_owned();
+        let mut files = vec![
+            ("image-references".to_owned(), pretty(&self.image_references(component_digest)).into_bytes()),
+            ("release-metadata".to_owned(), pretty(&self.release_metadata()).into_bytes()),
+            ("0000_00_cluster-version-operator_00_namespace.yaml".to_owned(), namespace.into_bytes()),
+        ];
+        if !self.has(Flaw::NoBootimages) {
+            let name = "0000_50_installer_coreos-bootimages.yaml".to_owned();
+            files.push((name, self.bootimages().into_bytes()));
+        }
+        for (name, contents) in &self.manifests {
+            files.retain(|(other, _)| other != name);
+            files.extend(contents.clone().map(|contents| (name.clone(), contents)));
+        }
+        let layer = LayerBuilder::new(self.compression).directory("release-manifests");
+        let add = |layer: LayerBuilder, (name, contents): (String, Vec<u8>)| {
+            layer.file(&format!("release-manifests/{name}"), contents)
         };
-        layer.build()
+        files.into_iter().fold(layer, add).build()
     }
 
     fn image_references(&self, component_digest: &str) -> Value {
@@ -314,25 +344,32 @@ impl ReleaseBuilder {
     }
 
     fn bootimages(&self) -> String {
-        let stream = self.streams().next().expect("checked at the start");
-        let document = if self.has(Flaw::OtherBootimages) {
+        let announced = |stream: &Stream| {
+            if !self.has(Flaw::OtherBootimages) {
+                return self.stream_metadata(stream, &stream.build).to_json();
+            }
             let metadata = StreamMetadata::new(stream.name, &format!("{}9", stream.build));
-            stream
-                .isos
-                .iter()
-                .fold(metadata, |metadata, (&arch, iso)| metadata.iso(arch, wrong(iso.sha256())))
-        } else {
-            self.stream_metadata(stream, &stream.build)
+            let isos = stream.isos.iter();
+            isos.fold(metadata, |metadata, (&arch, iso)| metadata.iso(arch, wrong(iso.sha256()))).to_json()
         };
         let mut yaml = format!(
             "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: coreos-bootimages\n  \
              namespace: openshift-machine-config-operator\n  annotations:\n    \
              include.release.openshift.io/self-managed-high-availability: \"true\"\ndata:\n  \
-             releaseVersion: {}\n  stream: |\n",
+             releaseVersion: {}\n",
             self.version
         );
-        for line in pretty(&document.to_json()).lines() {
-            yaml.extend(["    ", line, "\n"]);
+        let mut add = |name: &str, document: &Value| {
+            yaml.extend(["  ", name, ": |\n"]);
+            for line in pretty(document).lines() {
+                yaml.extend(["    ", line, "\n"]);
+            }
+        };
+        add("stream", &announced(self.streams().next().expect("checked at the start")));
+        if self.streams().count() > 1 && !self.has(Flaw::OneAnnouncement) {
+            let streams: BTreeMap<_, _> =
+                self.streams().map(|stream| (stream.name, announced(stream))).collect();
+            add("streams", &json!(streams));
         }
         yaml
     }

@@ -3,8 +3,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::serve::Listener;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::ServerConfig;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -67,11 +71,65 @@ impl Certificate {
     }
 
     pub(crate) fn listener(&self, tcp: TcpListener) -> TlsListener {
+        self.listener_for(tcp, None)
+    }
+
+    /// One that speaks only with clients of this authority, if there is one.
+    pub(crate) fn listener_for(
+        &self,
+        tcp: TcpListener,
+        client_ca: Option<&CertificateDer<'static>>,
+    ) -> TlsListener {
         crate::install_crypto_provider();
         let chain = vec![self.signed.der().clone()];
         let key = self.key.serialize_der().try_into().expect("a key that was just made");
-        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+        let config = match client_ca {
+            None => ServerConfig::builder().with_no_client_auth(),
+            Some(client_ca) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(client_ca.clone()).expect("an authority that was just made");
+                let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+                ServerConfig::builder().with_client_cert_verifier(verifier.expect("there is an authority"))
+            }
+        };
+        let config = config.with_single_cert(chain, key);
         TlsListener { tcp, acceptor: TlsAcceptor::from(Arc::new(config.expect("key and certificate match"))) }
+    }
+}
+
+/// A certificate that a client shows, and the authority that a server knows it by.
+#[derive(Debug)]
+pub struct ClientCertificate {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// Its key.
+    pub key_pem: String,
+    authority: CertificateDer<'static>,
+}
+
+impl ClientCertificate {
+    /// Makes both.
+    pub fn generate() -> Self {
+        let key = || KeyPair::generate().expect("keys can be made");
+        let mut authority = CertificateParams::new(Vec::new()).expect("no name is wrong");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.distinguished_name.push(DnType::CommonName, "authority of clients");
+        let authority = CertifiedIssuer::self_signed(authority, key()).expect("an authority can be made");
+
+        let mut params = CertificateParams::new(Vec::new()).expect("no name is wrong");
+        params.distinguished_name.push(DnType::CommonName, "puller");
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        let key = key();
+        let signed = params.signed_by(&key, &authority).expect("a certificate can be made");
+        Self {
+            certificate_pem: signed.pem(),
+            key_pem: key.serialize_pem(),
+            authority: authority.der().clone(),
+        }
+    }
+
+    pub(crate) fn authority(&self) -> CertificateDer<'static> {
+        self.authority.clone()
     }
 }
 

@@ -72,8 +72,22 @@ impl DockerRegistry {
 
     /// A pull secret with its one user.
     pub fn pull_secret(&self) -> String {
-        let auth = BASE64_STANDARD.encode(format!("{}:{}", Self::USER, Self::PASSWORD));
+        self.pull_secret_with(Self::PASSWORD)
+    }
+
+    /// A pull secret with its one user and some password.
+    pub fn pull_secret_with(&self, password: &str) -> String {
+        let auth = BASE64_STANDARD.encode(format!("{}:{password}", Self::USER));
         json!({"auths": {&self.address: {"auth": auth}}}).to_string()
+    }
+
+    /// Gives its one user another password. Nobody can push any more.
+    pub fn change_password(&self, password: &str) {
+        // It reads the file again when its time of modification is later.
+        let path = self.directory.path().join("htpasswd");
+        let new = self.directory.path().join("htpasswd.new");
+        fs::write(&new, htpasswd(password)).expect("a file can be written");
+        fs::rename(new, path).expect("a file can be renamed");
     }
 
     /// Pushes an image or a list of images by skopeo, under `repository:tag`.
@@ -161,9 +175,7 @@ impl DockerRegistry {
             fs::write(&path, text).expect("a file can be written");
             path
         };
-        let htpasswd = Command::new("htpasswd").args(["-Bbn", Self::USER, Self::PASSWORD]).output();
-        let htpasswd = htpasswd.expect("htpasswd is installed").stdout;
-        let htpasswd = write("htpasswd", &String::from_utf8(htpasswd).expect("htpasswd writes text"));
+        let htpasswd = write("htpasswd", &htpasswd(Self::PASSWORD));
         let tls = certificate.map(|certificate| {
             write("certificates/ca.crt", &certificate.ca_pem);
             let chain = write("server.pem", &certificate.certificate_pem);
@@ -215,6 +227,12 @@ impl DockerRegistry {
     fn certificates(&self) -> PathBuf {
         self.directory.path().join("certificates")
     }
+}
+
+/// The password file of its one user.
+fn htpasswd(password: &str) -> String {
+    let output = Command::new("htpasswd").args(["-Bbn", DockerRegistry::USER, password]).output();
+    String::from_utf8(output.expect("htpasswd is installed").stdout).expect("htpasswd writes text")
 }
 
 impl Drop for DockerRegistry {

@@ -20,6 +20,10 @@ pub enum Fault {
     TrickleAfter(u64),
     /// Sent elsewhere.
     Redirect(String),
+    /// This length is stated instead of the true one.
+    StatedLength(u64),
+    /// A part is sent with this `Content-Range`. Only registries do so; a [`File`](crate::origin::File) has a setting.
+    ContentRange(&'static str),
     /// Another body, with a digest header that claims it is the right one.
     Replace(&'static [u8]),
 }

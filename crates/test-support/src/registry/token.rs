@@ -1,13 +1,16 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request as HttpRequest, State};
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::log::Request;
 use super::service::{Service, User};
-use super::{Certificate, Fault};
+use super::{Certificate, ClientCertificate, Fault};
 use crate::payload::{Artifact, Content, Image};
 
 /// A registry in the test's own process, with token authentication as quay.io does it, which misbehaves when told to.
@@ -24,11 +27,31 @@ pub struct TokenRegistry {
 #[derive(Debug, Default)]
 pub struct TokenRegistryBuilder {
     pub(super) users: Vec<User>,
+    pub(super) identity_tokens: IdentityTokens,
     pub(super) anonymous: bool,
     pub(super) open_ping: bool,
-    pub(super) cdn: bool,
+    pub(super) cdn: Option<Links>,
+    pub(super) no_ranges: bool,
     pub(super) certificate: Option<Certificate>,
+    pub(super) client_ca: Option<CertificateDer<'static>>,
     pub(super) realm: Option<String>,
+}
+
+/// For how long links to the CDN are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Links {
+    Lasting,
+    /// For one request.
+    Expiring,
+}
+
+/// What users have got at a login.
+#[derive(Debug, Default)]
+pub(super) struct IdentityTokens {
+    /// The names of users, by token.
+    pub(super) users: HashMap<String, String>,
+    /// Whether another one is given in each exchange.
+    pub(super) change: bool,
 }
 
 impl TokenRegistryBuilder {
@@ -43,6 +66,20 @@ impl TokenRegistryBuilder {
     pub fn user_of(mut self, name: &str, password: &str, repositories: &[&str]) -> Self {
         let repositories = repositories.iter().map(|&repository| repository.to_owned()).collect();
         self.users.push(User { name: name.to_owned(), password: password.to_owned(), repositories });
+        self
+    }
+
+    /// Lets a user be introduced by an identity token instead of the password.
+    #[must_use]
+    pub fn identity_token(mut self, user: &str, token: &str) -> Self {
+        self.identity_tokens.users.insert(token.to_owned(), user.to_owned());
+        self
+    }
+
+    /// Lets every identity token be good for one exchange only, in which another one is given.
+    #[must_use]
+    pub fn changing_identity_tokens(mut self) -> Self {
+        self.identity_tokens.change = true;
         self
     }
 
@@ -61,13 +98,37 @@ impl TokenRegistryBuilder {
     /// Redirects blobs to a CDN.
     #[must_use]
     pub fn cdn(self) -> Self {
-        Self { cdn: true, ..self }
+        Self { cdn: Some(Links::Lasting), ..self }
+    }
+
+    /// Redirects blobs to a CDN by links that are good for one request.
+    #[must_use]
+    pub fn cdn_with_expiring_links(self) -> Self {
+        Self { cdn: Some(Links::Expiring), ..self }
+    }
+
+    /// Knows no ranges: sends every blob from its beginning.
+    #[must_use]
+    pub fn no_ranges(self) -> Self {
+        Self { no_ranges: true, ..self }
     }
 
     /// Speaks TLS, at the CDN too.
     #[must_use]
     pub fn tls(self) -> Self {
-        Self { certificate: Some(Certificate::generate()), ..self }
+        self.tls_by(Certificate::generate())
+    }
+
+    /// The same with this certificate.
+    #[must_use]
+    pub fn tls_by(self, certificate: Certificate) -> Self {
+        Self { certificate: Some(certificate), ..self }
+    }
+
+    /// Speaks TLS, and only with those who have this certificate or another of its authority.
+    #[must_use]
+    pub fn tls_with_clients(self, client: &ClientCertificate) -> Self {
+        Self { client_ca: Some(client.authority()), ..self.tls() }
     }
 
     /// Sends clients to some other token server.
@@ -81,12 +142,15 @@ impl TokenRegistryBuilder {
         let listen = || async { TcpListener::bind("127.0.0.1:0").await.expect("there is a free port") };
         let address = |listener: &TcpListener| listener.local_addr().expect("it is bound").to_string();
         let listener = listen().await;
-        let cdn = if self.cdn { Some(listen().await) } else { None };
+        let cdn = if self.cdn.is_some() { Some(listen().await) } else { None };
         let service = Arc::new(Service::new(self, address(&listener), cdn.as_ref().map(address)));
 
         let registry = Router::new()
             .fallback(async |State(service): State<Arc<Service>>, request: HttpRequest| {
-                service.registry(&request)
+                const LONGEST_FORM: usize = 64 << 10;
+                let (head, body) = request.into_parts();
+                let form = to_bytes(body, LONGEST_FORM).await.unwrap_or_default();
+                service.registry(&HttpRequest::from_parts(head, Body::empty()), &form)
             })
             .with_state(Arc::clone(&service));
         let storage = Router::new()
@@ -105,7 +169,7 @@ fn serve(service: &Service, listener: TcpListener, router: Router) -> JoinHandle
     match service.certificate() {
         None => tokio::spawn(async { axum::serve(listener, router).await.expect(ENDLESS) }),
         Some(certificate) => {
-            let listener = certificate.listener(listener);
+            let listener = certificate.listener_for(listener, service.client_ca());
             tokio::spawn(async { axum::serve(listener, router).await.expect(ENDLESS) })
         }
     }
@@ -176,9 +240,24 @@ impl TokenRegistry {
         self.service.faults.clear();
     }
 
+    /// A token for pulling from a repository.
+    pub fn token_for(&self, repository: &str) -> String {
+        self.service.issue(Some(repository))
+    }
+
+    /// Every token that is valid by now, identity tokens included, and every password: what no log may hold.
+    pub fn secrets(&self) -> Vec<String> {
+        self.service.secrets()
+    }
+
     /// Makes all tokens invalid, as if they had expired.
     pub fn revoke_tokens(&self) {
         self.service.revoke_tokens();
+    }
+
+    /// Gives a user another password. Tokens they have got before stay valid.
+    pub fn change_password(&self, user: &str, password: &str) {
+        self.service.change_password(user, password);
     }
 
     /// All requests in the order they came, those to the CDN included.
