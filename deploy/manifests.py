@@ -2,7 +2,7 @@
 
     manifests.py DIRECTORY-WITH-RENDERED-OVERLAYS [BINARY]
 
-With BINARY, the service is also started with the settings of every manifest; what they name by path is put in place for it.
+With BINARY, the program is also started as every manifest says; files that its settings name are put in place for it.
 """
 
 import json
@@ -213,6 +213,8 @@ def check_security(where, thing):
             problem(by, f"{key} belongs into a Secret")
     if not spec:
         return
+    if thing["kind"] == "CronJob" and spec.get("restartPolicy") not in ("Never", "OnFailure"):
+        problem(by, "jobs restart Never or OnFailure")
     pod = spec.get("securityContext", {})
     if thing["kind"] != "Pod" and not (pod.get("runAsNonRoot") and pod.get("seccompProfile") == {"type": "RuntimeDefault"}):
         problem(by, "not runAsNonRoot with RuntimeDefault")
@@ -258,7 +260,7 @@ def check_variables(where, things, known):
 
 
 def start(where, binary, container, things, spec):
-    """Starts the service with the manifest's settings until it answers. It reaches no network."""
+    """Starts the program with the manifest's settings until it answers. It reaches no network."""
     configs = {thing["metadata"]["name"]: thing.get("data", {}) for thing in things if thing["kind"] == "ConfigMap"}
     with tempfile.TemporaryDirectory() as scratch, socket.socket() as free:
         scratch = Path(scratch)
@@ -270,7 +272,8 @@ def start(where, binary, container, things, spec):
                         "-out", certificate, "-keyout", key], check=True, capture_output=True)
         mounts = {mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts", [])}
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
-        environment = {name: value for name, value in variables(container, things).items() if value is not None}
+        # What a Secret or the pod itself says.
+        environment = {name: "example" if value is None else value for name, value in variables(container, things).items()}
         for name, value in environment.items():
             place = next((place for place in mounts if value == place or value.startswith(place + "/")), None)
             if not place:
@@ -295,28 +298,39 @@ def start(where, binary, container, things, spec):
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
             "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}], "users": [{"name": "u", "user": {}}],
         }))
-        environment |= {"LISTEN_ADDRESS": "127.0.0.1", "LISTEN_PORT": port, "KUBECONFIG": scratch / "kubeconfig",
-                        "HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+        environment |= {"LISTEN_ADDRESS": "127.0.0.1", "LISTEN_PORT": port, "OPERATOR_LISTEN_PORT": port,
+                        "KUBECONFIG": scratch / "kubeconfig", "HTTP_PROXY": "http://127.0.0.1:9",
+                        "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
         if "HTTP_LISTEN_PORT" in environment:
             environment["HTTP_LISTEN_PORT"] = 0
-        service = subprocess.Popen([binary], env={name: str(value) for name, value in environment.items()},
-                                   stderr=subprocess.PIPE, text=True)
+        program = subprocess.Popen([binary, *container.get("args", [])], stderr=subprocess.PIPE, text=True,
+                                   env={name: str(value) for name, value in environment.items()})
         try:
+            if container.get("args") == ["pull-secret", "sync"]:
+                _, errors = program.communicate(timeout=60)
+                # It got as far as the network, or to the service account's token.
+                if not 10 <= program.returncode <= 19:
+                    problem(where, f"pull-secret sync ends with {program.returncode}:\n{errors}")
+                return
+            scheme = "https" if "HTTPS_CERT_FILE" in environment else "http"
+            url = f"{scheme}://127.0.0.1:{port}/{'healthz' if 'args' in container else 'live'}"
             for _ in range(300):
                 try:
-                    scheme = "https" if "HTTPS_CERT_FILE" in environment else "http"
-                    context = ssl._create_unverified_context()
-                    urllib.request.urlopen(f"{scheme}://127.0.0.1:{port}/live", context=context).close()
+                    urllib.request.urlopen(url, context=ssl._create_unverified_context()).close()
                     return
                 except (urllib.error.URLError, ConnectionError):
-                    if service.poll() is not None:
+                    if program.poll() is not None:
                         break
                     time.sleep(0.1)
-            service.kill()
-            problem(where, f"the service does not start with these settings:\n{service.stderr.read()}")
+            program.kill()
+            problem(where, f"{' '.join(program.args)} does not start with these settings:\n{program.stderr.read()}")
         finally:
-            service.kill()
-            service.wait()
+            program.kill()
+            program.wait()
+
+
+def has_command(binary, args):
+    return subprocess.run([binary, *args, "--help"], capture_output=True).returncode == 0
 
 
 def main(rendered, binary=None):
@@ -326,6 +340,7 @@ def main(rendered, binary=None):
             of_kind = (f"{definition['spec']['group']}/{version['name']}", definition["spec"]["names"]["kind"])
             own_kinds[of_kind] = strict(version["schema"]["openAPIV3Schema"])
     known, count, started = known_variables(), 0, 0
+    binary = binary and os.path.abspath(binary)
     for where, things in sets(Path(rendered)):
         for thing in things:
             count += 1
@@ -335,9 +350,11 @@ def main(rendered, binary=None):
         check_variables(where, things, known)
         for thing in things if binary else []:
             for container in filter(is_ours, (pod_spec(thing) or {}).get("containers", [])):
-                if "args" not in container:
-                    start(where, os.path.abspath(binary), container, things, pod_spec(thing))
-                    started += 1
+                if not has_command(binary, args := container.get("args", [])):
+                    problem(where, f"the program has no command {' '.join(args)}")
+                    continue
+                start(where, binary, container, things, pod_spec(thing))
+                started += 1
     for kind, places in sorted(unchecked.items()):
         print(f"no schema, so only our own rules: {kind} ({', '.join(sorted(places))})")
     for text in problems:
@@ -346,7 +363,7 @@ def main(rendered, binary=None):
         sys.exit(1)
     print(f"{count} objects are valid for Kubernetes {' and '.join(VERSIONS)}")
     if binary:
-        print(f"the service starts with the settings of {started} manifests")
+        print(f"the program starts with the settings of {started} containers")
 
 
 main(*sys.argv[1:])
