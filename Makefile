@@ -10,8 +10,10 @@ demo: setup
 test: setup fixtures check
 	cargo test --workspace --locked
 	deploy/container/smoke target/debug/coreos-image-service
+	deploy/ci/test target/debug/coreos-image-service
+	deploy/check target/debug/coreos-image-service
 
-# Debian packages and coreos-installer; does nothing where all is there.
+# Debian packages, coreos-installer and schemas of Kubernetes; does nothing where all is there.
 setup:
 	scripts/setup
 
