@@ -33,5 +33,11 @@ fn report(error: &anyhow::Error) -> ExitCode {
     } else {
         eprintln!("error: {}", WithCauses(error.as_ref()));
     }
-    if error.is::<settings::InvalidSettings>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+    if error.is::<settings::InvalidSettings>() {
+        ExitCode::from(USAGE)
+    } else if let Some(error) = error.downcast_ref::<pull_secret_sync::Error>() {
+        ExitCode::from(error.exit_code())
+    } else {
+        ExitCode::FAILURE
+    }
 }

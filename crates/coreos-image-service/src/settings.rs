@@ -9,6 +9,7 @@ mod merged;
 mod mirrors;
 mod operator;
 mod pull_secret;
+mod pull_secret_sync;
 pub(crate) mod registry;
 mod serve;
 pub(crate) mod signatures;
@@ -22,6 +23,7 @@ pub(crate) use listeners::{ListenPort, Listeners, TlsFiles};
 pub(crate) use merged::Merged;
 pub(crate) use operator::OperatorSettings;
 pub(crate) use pull_secret::PullSecretSettings;
+pub(crate) use pull_secret_sync::PullSecretSyncSettings;
 pub(crate) use registry::ReleaseSettings;
 pub(crate) use serve::ServeSettings;
 

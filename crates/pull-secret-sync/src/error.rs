@@ -1,6 +1,6 @@
 use std::fmt;
 
-use oci_registry::{Excerpt, PullSecretError, RedactedUrl};
+use oci_registry::{CheckTarget, Excerpt, PullSecretError, RedactedUrl, Verdict};
 use tls_trust::InvalidCas;
 
 /// Whom the synchronisation talks to.
@@ -96,8 +96,16 @@ pub enum Error {
     #[error("the account service gives out no pull secret")]
     NoPullSecret(#[source] PullSecretError),
     /// The account's pull secret pulls nothing.
-    #[error("the account's pull secret does not pull, so Vault keeps what it has")]
-    DoesNotPull(#[source] oci_registry::Error),
+    #[error("the account's pull secret does not pull, so Vault keeps what it has: {target}: {verdict}")]
+    DoesNotPull {
+        /// What it was tried on.
+        target: CheckTarget,
+        /// What has come of it.
+        verdict: Box<Verdict>,
+    },
+    /// The client that tries the pull secret cannot be made.
+    #[error("cannot make the client that tries the pull secret")]
+    Registry(#[source] oci_registry::Error),
     /// Somebody else wrote whenever we did.
     #[error("somebody else keeps writing the secret in Vault: gave up after {tries} tries")]
     Conflict {
@@ -113,7 +121,7 @@ impl Error {
     /// The exit code of a program that fails for this reason, so that whoever runs it can tell them apart.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::TrustedCas(_) | Self::Client(_) | Self::File { .. } => 10,
+            Self::TrustedCas(_) | Self::Client(_) | Self::Registry(_) | Self::File { .. } => 10,
             Self::Unreachable { service, .. }
             | Self::Refused { service, .. }
             | Self::Failed { service, .. }
@@ -125,7 +133,7 @@ impl Error {
                 Service::VaultWrite => 15,
             },
             Self::NoPullSecret(_) => 16,
-            Self::DoesNotPull(_) => 17,
+            Self::DoesNotPull { .. } => 17,
             Self::Conflict { .. } => 18,
             Self::NotKept => 19,
         }

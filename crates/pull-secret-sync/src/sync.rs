@@ -1,6 +1,6 @@
 //! The story: account, Vault, registry, Vault.
 
-use oci_registry::{PullSecret, Reference, Registry};
+use oci_registry::{CheckTarget, PullSecret, Registry};
 use serde_json::Value;
 
 use crate::vault::Written;
@@ -18,8 +18,8 @@ pub struct Sync {
     pub accounts: Accounts,
     /// Who keeps it.
     pub vault: Vault,
-    /// How the pull secret is tried, credentials aside, and on which image. `None`: not at all.
-    pub trial: Option<(oci_registry::Config, Reference)>,
+    /// How the pull secret is tried, credentials aside, and on what. `None`: not at all.
+    pub trial: Option<(oci_registry::Config, CheckTarget)>,
 }
 
 /// How it ended. Either way Vault holds the account's pull secret.
@@ -65,12 +65,15 @@ impl Sync {
         Err(Error::Conflict { tries: TRIES })
     }
 
-    /// Pulls a manifest, which every image has and nobody shows without looking at credentials.
+    /// A rotated secret that does not pull would replace one that may.
     async fn try_out(&self, pull_secret: PullSecret) -> Result<(), Error> {
-        let Some((config, image)) = &self.trial else { return Ok(()) };
+        let Some((config, target)) = &self.trial else { return Ok(()) };
         let config = oci_registry::Config { credentials: pull_secret.into(), ..config.clone() };
-        let registry = Registry::new(config).map_err(Error::DoesNotPull)?;
-        registry.manifest(image).await.map(drop).map_err(Error::DoesNotPull)
+        let verdict = Registry::new(config).map_err(Error::Registry)?.check(target).await;
+        if verdict.is_ok() {
+            return Ok(());
+        }
+        Err(Error::DoesNotPull { target: target.clone(), verdict: Box::new(verdict) })
     }
 }
 

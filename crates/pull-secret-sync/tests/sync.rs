@@ -3,7 +3,7 @@
 use std::fs;
 
 use coreos_names::WithCauses;
-use oci_registry::{Config, Reference};
+use oci_registry::{CheckTarget, Config};
 use pull_secret_sync::{Accounts, Error, Identity, Login, Outcome, SecretPlace, Service, Sso, Sync, Vault};
 use serde_json::{Value, json};
 use test_support::accounts::FakeAccounts;
@@ -221,7 +221,7 @@ async fn a_secret_that_does_not_pull_is_not_written() {
     let layer = LayerBuilder::new(Compression::Gzip).file("a", "a").build().unwrap();
     let image = ImageBuilder::new(MediaTypes::Oci, coreos_names::Arch::X86_64).layer(layer).build();
     registry.push("release:4.18", &image.into());
-    let image: Reference = format!("{}/release:4.18", registry.address()).parse().unwrap();
+    let image: CheckTarget = format!("{}/release:4.18", registry.address()).parse().unwrap();
     let config = Config { insecure: [registry.address().parse().unwrap()].into(), ..Config::default() };
     let sync = || Sync { trial: Some((config.clone(), image.clone())), ..site.sync(root()) };
 

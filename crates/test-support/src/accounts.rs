@@ -70,6 +70,11 @@ impl FakeAccounts {
         self.state.lock().unwrap().trouble = Some(status);
     }
 
+    /// It is well again.
+    pub fn recover(&self) {
+        self.state.lock().unwrap().trouble = None;
+    }
+
     /// The access tokens that were given out.
     pub fn tokens(&self) -> Vec<String> {
         self.state.lock().unwrap().tokens.clone()

@@ -1,5 +1,7 @@
 //! `pull-secret …`: whether a pull secret is what it should be.
 
+mod sync;
+
 use std::io::{self, Write};
 
 use anyhow::Context;
@@ -9,7 +11,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{many, merged, required};
-use crate::settings::{PullSecretSettings, ServeSettings, table};
+use crate::settings::{PullSecretSettings, PullSecretSyncSettings, ServeSettings, table};
 use crate::telemetry;
 
 /// The settings that count.
@@ -57,11 +59,23 @@ pub(super) fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(table::add_flags(check, &TABLES))
+        .subcommand(sync::command())
 }
 
 /// Runs the subcommand.
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
-    let (_, matches) = matches.subcommand().expect("clap requires a subcommand, and there is one");
+    match matches.subcommand() {
+        Some(("sync", matches)) => {
+            let merged = merged(&sync::TABLES, matches);
+            telemetry::init(ServeSettings::log_level(&merged));
+            sync::sync(PullSecretSyncSettings::validate(&merged)?)
+        }
+        Some((_, matches)) => run_check(matches),
+        None => unreachable!("clap requires a subcommand"),
+    }
+}
+
+fn run_check(matches: &ArgMatches) -> anyhow::Result<()> {
     let merged = merged(&TABLES, matches);
     if merged.text("LOGLEVEL").is_some() {
         telemetry::init(ServeSettings::log_level(&merged));

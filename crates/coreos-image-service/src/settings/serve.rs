@@ -100,7 +100,7 @@ fn base_url(merged: &Merged, problems: &mut Problems, warnings: &mut Vec<String>
 }
 
 /// A span of time, such as `24h` or `1h 30m`.
-struct Span(Duration);
+pub(super) struct Span(pub(super) Duration);
 
 impl FromStr for Span {
     type Err = &'static str;

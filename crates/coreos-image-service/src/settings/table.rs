@@ -95,6 +95,44 @@ pub(crate) const OPERATOR: &[Setting] = &[
     INSECURE_REGISTRIES,
 ];
 
+/// Settings of `pull-secret sync`. Names are those of other clients of the account service and of Vault.
+pub(crate) const PULL_SECRET_SYNC: &[Setting] = &[
+    Setting::new("OCM_BASE_URL", "`https://api.openshift.com`", "the account service"),
+    Setting::new("OCM_TOKEN_URL", "Red Hat's", "the token endpoint of single sign-on"),
+    Setting::new("OCM_SERVICE_CLIENT_ID", "", "the service account whose pull secret it is"),
+    Setting { secret: true, ..Setting::new("OCM_SERVICE_CLIENT_SECRET", "", "its secret") },
+    Setting {
+        secret: true,
+        ..Setting::new("OCM_REFRESH_TOKEN", "", "instead of a service account, a person's offline token")
+    },
+    Setting::new("OCM_TRUSTED_CA_FILE", "", "PEM file with CAs trusted for both beside the system's"),
+    Setting::new("VAULT_ADDR", "required", "the address of Vault"),
+    Setting::new("VAULT_NAMESPACE", "", "its namespace, where it has any"),
+    Setting::new("VAULT_CACERT", "", "PEM file with CAs trusted for Vault beside the system's"),
+    Setting { secret: true, ..Setting::new("VAULT_TOKEN", "", "the way into Vault: a token") },
+    Setting::new("VAULT_KUBERNETES_ROLE", "", "or the role of the pod's service account"),
+    Setting::new("VAULT_KUBERNETES_MOUNT", "kubernetes", "where that method is mounted"),
+    Setting::new("VAULT_KUBERNETES_TOKEN_FILE", "the pod's", "the service account's token"),
+    Setting::new("VAULT_APPROLE_ROLE_ID", "", "or an application"),
+    Setting { secret: true, ..Setting::new("VAULT_APPROLE_SECRET_ID", "", "its secret") },
+    Setting::new("VAULT_APPROLE_MOUNT", "approle", "where that method is mounted"),
+    Setting::new("VAULT_KV_MOUNT", "secret", "where the key-value store, version 2, is mounted"),
+    Setting::new("VAULT_KV_PATH", "required", "the path of the secret in it"),
+    Setting::new(
+        "VAULT_KV_FIELD",
+        ".dockerconfigjson",
+        "the field with the pull secret; others are left as they are",
+    ),
+    Setting::new(
+        "PULL_SECRET_SYNC_CHECK",
+        "`quay.io/openshift-release-dev/ocp-v4.0-art-dev`",
+        "the registry, repository or image that the pull secret is tried on before it is written",
+    ),
+    Setting::new("PULL_SECRET_SYNC_INTERVAL", "once", "how long to wait between two runs, such as `6h`"),
+    REGISTRY_TRUSTED_CA_FILE,
+    INSECURE_REGISTRIES,
+];
+
 /// Which releases are wanted, of the commands that are about many.
 pub(crate) const RELEASES: &[Setting] = &[Setting::new(
     "RELEASE_IMAGES",
@@ -261,11 +299,20 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_setting() {
-        let readme =
-            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
-        for setting in [RELEASES, SERVE, REGISTRY, LOGGING, OPERATOR].into_iter().flatten() {
+        lists("README.md", &[RELEASES, SERVE, REGISTRY, LOGGING, OPERATOR]);
+    }
+
+    #[test]
+    fn the_page_about_saas_lists_every_setting_of_the_synchronisation() {
+        lists("docs/deploy/saas.md", &[PULL_SECRET_SYNC]);
+    }
+
+    fn lists(page: &str, tables: &[&[Setting]]) {
+        let path = format!("{}/../../{page}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        for setting in tables.iter().copied().flatten() {
             let row = format!("| {} | {} | {} |", setting.variable, setting.default, setting.meaning);
-            assert!(readme.contains(&row), "README.md has no row\n{row}");
+            assert!(text.contains(&row), "{page} has no row\n{row}");
         }
     }
 }
