@@ -70,6 +70,8 @@ impl Held {
     /// Takes the image out of the catalog, so that only downloads hold it.
     fn retire(&self) {
         self.site.catalog.remove(self.entry);
+        // As the collector does when nobody wants the image any more.
+        self.site.catalog.set_retired(Vec::new());
     }
 
     fn is_open(&self) -> bool {
