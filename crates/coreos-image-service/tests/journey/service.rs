@@ -24,7 +24,7 @@ pub(crate) const FULL_ISO: &str = "/byid/7d0f0dd5-3f1c-4d1b-9f0c-4a1f5a6c2b3e/4.
 pub(crate) const NOT_OURS: &str = "not-ours";
 
 /// Enough for the slowest machine; only a test that fails waits so long.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// An entry of OS_IMAGES.
 pub(crate) fn os_image(openshift_version: &str, arch: Arch, url: &str) -> Value {
