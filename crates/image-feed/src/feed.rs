@@ -15,7 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::cluster::{Cluster, Reading, Readings};
 use crate::directory::{self, Contents, Files, Unreadable};
-use crate::documents::{Documents, SecretText};
+use crate::documents::{Documents, PULL_SECRET, SecretText};
 use crate::list::{self, Environment};
 
 /// Where lists come from beside the environment.
@@ -52,6 +52,8 @@ pub struct Feed {
     /// What could not be used the last time, and whether that was said.
     refused: Option<(Result<Reports, Unreadable>, bool)>,
     said_that_there_is_no_pull_secret: bool,
+    /// Whether there was a pull secret at some time. From then on one that is missing is a mishap.
+    had_pull_secret: bool,
     /// The releases of which it was said that the pull secret does not help with them.
     asked_anonymously: BTreeSet<String>,
 }
@@ -101,6 +103,7 @@ impl Feed {
             applied: None,
             refused: None,
             said_that_there_is_no_pull_secret: false,
+            had_pull_secret: false,
             asked_anonymously: BTreeSet::new(),
         };
         // The environment's part was checked before and serves whatever becomes of the rest.
@@ -193,6 +196,9 @@ impl Feed {
     fn apply(&mut self, reports: Reports) -> Result<(), Vec<String>> {
         let Reports { documents, pull_secret_file, is_complete } = &reports;
         let has_pull_secret = self.environment.has_pull_secret || documents.access.pull_secret.is_some();
+        if self.had_pull_secret && !has_pull_secret {
+            return Err(vec![format!("{PULL_SECRET}: it was there, and is not any more")]);
+        }
         let list = list::list(&self.environment, documents, has_pull_secret);
         let access = |reports: &Reports| (reports.documents.access.clone(), reports.pull_secret_file.clone());
         let used = self.applied.as_ref().map_or_else(Default::default, access);
@@ -247,6 +253,7 @@ impl Feed {
                 desired.registry = client;
             }
         });
+        self.had_pull_secret |= has_pull_secret;
         self.applied = Some(reports);
         Ok(())
     }

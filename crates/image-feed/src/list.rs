@@ -42,7 +42,8 @@ impl List {
 /// Brings what the feed asks for together with the environment, or says everything that is wrong with it.
 ///
 /// Of a release that both have the feed's entry counts. Images by URL of the environment go before the feed's. Releases
-/// count only if there is a pull secret, so that lists which were meant for another program start nothing.
+/// count only if there is a pull secret, so that lists which were meant for another program start nothing. Once there was
+/// one, a list without it is never asked for here.
 pub(crate) fn list(
     environment: &Environment,
     feed: &Documents,
