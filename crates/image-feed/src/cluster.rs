@@ -1,13 +1,13 @@
 //! A ConfigMap and a Secret that are watched through the pod's own service account.
 //!
-//! Each is watched by its name alone, for which a Role that names the two is enough. A watch that ends, breaks or is too
-//! old is begun anew by `kube`; this waits between attempts, remembers what was read last, and tells in words what is wrong,
-//! once.
+//! Each is watched by its name alone, for which a Role that names the two is enough. A watch that ends or breaks is gone on
+//! with by `kube`. One that cannot be begun is begun here from a new list: `kube` would ask for the same version again and
+//! again, be it long forgotten. This also waits between attempts, remembers what was read last, and tells in words what is
+//! wrong, once.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -150,7 +150,8 @@ impl Cluster {
             + 'static,
     {
         let api = Api::<K>::namespaced(self.client.clone(), &self.namespace);
-        let mut objects = pin!(watcher::watch_object(api, FEED_NAME));
+        let begin = || watcher::watch_object(api.clone(), FEED_NAME).boxed();
+        let mut objects = begin();
         let waits = || {
             ExponentialBuilder::new()
                 .with_min_delay(self.patience.shortest)
@@ -185,13 +186,12 @@ impl Cluster {
                     let trouble = Trouble::of(&error);
                     if trouble == Trouble::Outdated {
                         tracing::debug!(kind, "the watch was too old and is begun anew");
-                        tokio::time::sleep(self.patience.shortest).await;
-                        continue;
-                    }
-                    self.tell(kind, trouble, said, &error);
-                    said = Some(trouble);
-                    if trouble == Trouble::Forbidden || !self.is_required {
-                        seen.send_modify(|state| *is_given_up(state) = true);
+                    } else {
+                        self.tell(kind, trouble, said, &error);
+                        said = Some(trouble);
+                        if trouble == Trouble::Forbidden || !self.is_required {
+                            seen.send_modify(|state| *is_given_up(state) = true);
+                        }
                     }
                     let wait = if trouble == Trouble::Forbidden {
                         self.patience.forbidden
@@ -199,6 +199,9 @@ impl Cluster {
                         until_next.next().unwrap_or(self.patience.longest)
                     };
                     tokio::time::sleep(wait).await;
+                    if matches!(error, watcher::Error::WatchStartFailed(_)) {
+                        objects = begin();
+                    }
                 }
             }
         }
