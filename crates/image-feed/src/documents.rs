@@ -1,5 +1,6 @@
 //! What a feed holds, as text: the keys of its ConfigMap and Secret, or the files of its directory.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -58,6 +59,15 @@ impl Documents {
                 pull_secret: get(PULL_SECRET)?.map(SecretText::new),
             },
         })
+    }
+
+    /// What is said under each of [`CONFIGURATION`].
+    pub(crate) fn configuration(&self) -> BTreeMap<String, String> {
+        let Self { release_images, os_images, access } = self;
+        let Access { registries_conf, mirrors, trusted_ca, pull_secret: _ } = access;
+        let documents = [release_images, os_images, registries_conf, mirrors, trusted_ca];
+        let said = CONFIGURATION.into_iter().zip(documents);
+        said.filter_map(|(key, text)| Some((key.to_owned(), text.clone()?))).collect()
     }
 }
 

@@ -17,6 +17,7 @@ use crate::cluster::{Cluster, Reading, Readings};
 use crate::directory::{self, Contents, Files, Unreadable};
 use crate::documents::{Documents, PULL_SECRET, SecretText};
 use crate::list::{self, Environment};
+use crate::memory::{Memory, Remembered};
 
 /// Where lists come from beside the environment.
 #[derive(Debug)]
@@ -40,6 +41,10 @@ pub struct Feed {
     readings: Option<Readings>,
     /// What the cluster has, as it was read last.
     reading: Option<Reading>,
+    /// Where it is kept for the next start.
+    memory: Option<Memory>,
+    /// What an earlier process has read of the cluster; it counts until that is read anew.
+    remembered: Option<Remembered>,
     ticks: Interval,
     /// Whether the first list was handed on.
     has_started: bool,
@@ -63,6 +68,8 @@ pub struct Feed {
 struct Reports {
     documents: Documents,
     pull_secret_file: Option<SecretText>,
+    /// Whether releases count without a pull secret: there was one when this was read by an earlier process.
+    had_pull_secret: bool,
     is_complete: bool,
 }
 
@@ -77,11 +84,15 @@ impl Feed {
         source: Source,
         catalog: Arc<Catalog>,
     ) -> Result<(Self, watch::Receiver<Desired>), oci_registry::Error> {
-        let (directory, readings) = match source {
-            Source::None => (None, None),
-            Source::Directory(directory) => (Some(directory), None),
-            Source::Cluster(cluster) => (None, Some(cluster.watch())),
+        let (directory, readings, memory) = match source {
+            Source::None => (None, None, None),
+            Source::Directory(directory) => (Some(directory), None, None),
+            Source::Cluster(cluster) => {
+                let memory = cluster.memory();
+                (None, Some(cluster.watch()), memory)
+            }
         };
+        let remembered = memory.as_ref().and_then(Memory::recall).cloned();
         let mut ticks = tokio::time::interval(directory::INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let registry = Registry::new(environment.registry.clone())?;
@@ -95,6 +106,8 @@ impl Feed {
             contents: Ok(Contents::default()),
             readings,
             reading: None,
+            memory,
+            remembered,
             ticks,
             has_started: false,
             config,
@@ -113,6 +126,11 @@ impl Feed {
         feed.applied = None;
         if !feed.files.is_empty() {
             feed.contents = feed.files.read_blocking();
+        }
+        if feed.remembered.is_some() {
+            tracing::info!("beginning with the feed as it was applied last, until it is read again");
+        }
+        if !feed.files.is_empty() || feed.remembered.is_some() {
             feed.take(false);
         }
         feed.has_started = true;
@@ -145,7 +163,7 @@ impl Feed {
         let is_last_word = tokio::select! {
             changed = changed => {
                 let Some(reading) = changed else { return false };
-                self.reading = Some(reading);
+                self.hear(reading);
                 true
             }
             _ = self.ticks.tick(), if !self.files.is_empty() => false,
@@ -154,17 +172,42 @@ impl Feed {
             self.contents = self.files.read().await;
         }
         self.take(is_last_word);
+        let is_whole = self.reading.as_ref().is_some_and(|reading| reading.is_whole);
+        if let (Some(memory), Some(applied), None) = (&mut self.memory, &self.applied, &self.refused)
+            && is_whole
+        {
+            let has_pull_secret =
+                self.environment.has_pull_secret || applied.documents.access.pull_secret.is_some();
+            memory.keep(Remembered::of(&applied.documents, has_pull_secret)).await;
+        }
         true
+    }
+
+    /// Takes note of a reading. One that had to be given up does not take the place of what was known before.
+    fn hear(&mut self, reading: Reading) {
+        if reading.is_whole {
+            self.remembered = None;
+        } else if self.remembered.is_some() {
+            tracing::warn!("a feed was in use before and may not be read any more; what it was stays in use");
+            return;
+        }
+        self.reading = Some(reading);
     }
 
     /// Takes over what was read, if it is something else and can be used. What was read from files may be half written:
     /// unless it is the last word, it is complained of only when it was read twice.
     fn take(&mut self, is_last_word: bool) {
         let reports = self.contents.clone().map(|Contents { documents, pull_secret }| {
-            let of_cluster = self.reading.as_ref().map(|Reading { documents }| documents.clone());
+            let of_cluster = self.reading.as_ref().map(|reading| reading.documents.clone());
             let read = documents.or(of_cluster);
             let is_complete = read.is_some() || self.readings.is_none();
-            Reports { documents: read.unwrap_or_default(), pull_secret_file: pull_secret, is_complete }
+            let remembered = self.remembered.as_ref().filter(|_| read.is_none());
+            Reports {
+                had_pull_secret: remembered.is_some_and(|remembered| remembered.had_pull_secret),
+                documents: read.or_else(|| Some(remembered?.documents())).unwrap_or_default(),
+                pull_secret_file: pull_secret,
+                is_complete,
+            }
         });
         if reports.as_ref().ok().is_some_and(|reports| self.applied.as_ref() == Some(reports)) {
             if self.refused.take().is_some() {
@@ -194,12 +237,12 @@ impl Feed {
 
     /// Makes a list of it and hands that on.
     fn apply(&mut self, reports: Reports) -> Result<(), Vec<String>> {
-        let Reports { documents, pull_secret_file, is_complete } = &reports;
+        let Reports { documents, pull_secret_file, had_pull_secret, is_complete } = &reports;
         let has_pull_secret = self.environment.has_pull_secret || documents.access.pull_secret.is_some();
         if self.had_pull_secret && !has_pull_secret {
             return Err(vec![format!("{PULL_SECRET}: it was there, and is not any more")]);
         }
-        let list = list::list(&self.environment, documents, has_pull_secret);
+        let list = list::list(&self.environment, documents, has_pull_secret || *had_pull_secret);
         let access = |reports: &Reports| (reports.documents.access.clone(), reports.pull_secret_file.clone());
         let used = self.applied.as_ref().map_or_else(Default::default, access);
         let registry = if used == access(&reports) {

@@ -148,6 +148,8 @@ pub struct ListReport {
     pub of_feed: usize,
     /// Why the newest list is not the one in use; holds no secret.
     pub problem: Option<String>,
+    /// Whether there is more to come: what is not known yet may be asked for all the same.
+    pub is_awaited: bool,
 }
 
 /// The entries of this process, in memory.
@@ -337,6 +339,11 @@ impl Catalog {
     /// Says why the newest list is not in use, or that it is.
     pub fn set_list_problem(&self, problem: Option<String>) {
         self.write().list.problem = problem;
+    }
+
+    /// Says whether the list is still to be read, in part or as a whole.
+    pub fn set_list_awaited(&self, is_awaited: bool) {
+        self.write().list.is_awaited = is_awaited;
     }
 
     /// What is known of the list of desired images.

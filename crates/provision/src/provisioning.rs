@@ -252,6 +252,8 @@ impl Provisioning {
         if *is_complete && os_images.is_empty() && releases.is_empty() {
             self.provisioner.catalog.settle();
         }
+        // Its images are in the catalog by now.
+        self.provisioner.catalog.set_list_awaited(!is_complete);
         let of_os_images = self.releases.iter().map(|piece| piece.wanted.image.identity());
         let releases = releases.iter().map(ReleaseImage::identity).chain(of_os_images);
         self.names.send_replace(Names {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use image_feed::{Cluster, FEED_NAME, Patience, Source};
+use image_store::{ImageStore, Limits};
 use serde_json::{Value, json};
 use test_support::kubernetes::{Call, FakeKubernetes, Matching, Trouble};
 
@@ -14,6 +15,12 @@ use crate::site::{Site, releases};
 const PULL_SECRET: &str = "eyJhdXRocyI6e319";
 /// The same with a user and a password for `r.io`.
 const OTHER_PULL_SECRET: &str = "eyJhdXRocyI6eyJyLmlvIjp7InVzZXJuYW1lIjoiYSIsInBhc3N3b3JkIjoiYiJ9fX0=";
+
+const PATIENCE: Patience = Patience {
+    shortest: Duration::from_millis(10),
+    longest: Duration::from_millis(50),
+    forbidden: Duration::from_millis(20),
+};
 
 fn config(pullspecs: &[&str]) -> Value {
     json!({"release-images.json": releases(pullspecs)})
@@ -29,12 +36,7 @@ fn start(server: &ApiServer, is_required: bool) -> Site {
 
 fn follow(client: kube::Client, namespace: &str, is_required: bool) -> Site {
     test_support::install_crypto_provider();
-    let patience = Patience {
-        shortest: Duration::from_millis(10),
-        longest: Duration::from_millis(50),
-        forbidden: Duration::from_millis(20),
-    };
-    Site::start(Source::Cluster(Cluster::with_client(client, namespace, is_required, patience)), None)
+    Site::start(Source::Cluster(Cluster::with_client(client, namespace, is_required, PATIENCE)), None)
 }
 
 /// A feed that is at work, with `r.io/a:1`.
@@ -178,14 +180,58 @@ async fn without_permission_the_environment_counts_until_there_is_one() {
 }
 
 #[tokio::test]
-async fn a_list_is_complete_without_a_feed_only_where_none_is_required() {
+async fn a_list_is_complete_without_a_feed_only_where_none_may_be_read() {
+    for is_required in [true, false] {
+        let server = ApiServer::start().await;
+        server.refuse(Some(500));
+        let site = start(&server, is_required);
+        site.wait("it was asked in vain", |_| server.requests().len() > 10).await;
+        assert!(!site.list().is_complete, "there may be a feed");
+        server.refuse(Some(404));
+        site.until(&[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_start_without_the_api_server_begins_with_what_the_feed_was_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = ImageStore::open(directory.path(), Limits::default()).unwrap();
     let server = ApiServer::start().await;
-    server.refuse(Some(500));
-    let [required, optional] = [true, false].map(|is_required| start(&server, is_required));
-    optional.until(&[]).await;
-    let asked = server.requests().len();
-    required.wait("it was asked in vain", |_| server.requests().len() > asked + 10).await;
-    assert!(!required.list().is_complete);
+    server.apply("configmaps", &config(&["r.io/a:1"]));
+    server.apply("secrets", &secret(OTHER_PULL_SECRET));
+    let start = || {
+        test_support::install_crypto_provider();
+        let cluster = Cluster::with_client(server.client(), NAMESPACE, false, PATIENCE);
+        Site::start(Source::Cluster(cluster.remembering(store.clone())), None)
+    };
+    let remembered = || store.remembered_feed::<Value>().unwrap();
+    let site = start();
+    site.until(&["r.io/environment:1", "r.io/a:1"]).await;
+    site.wait("it is kept", |_| remembered().is_some()).await;
+    assert!(!remembered().unwrap().to_string().contains("auths"), "secrets are not kept");
+    drop(site);
+
+    server.refuse(Some(503));
+    let site = start();
+    let is_as_before =
+        |site: &Site| !site.list().is_complete && site.pullspecs() == ["r.io/environment:1", "r.io/a:1"];
+    assert!(is_as_before(&site));
+    for status in [503, 403] {
+        server.refuse(Some(status));
+        let asked = server.requests().len();
+        site.wait("it was asked in vain", |_| server.requests().len() > asked + 6).await;
+        assert!(is_as_before(&site), "{:?}", site.list());
+    }
+    server.apply("configmaps", &config(&["r.io/b:1"]));
+    server.refuse(None);
+    site.until(&["r.io/environment:1", "r.io/b:1"]).await;
+    drop(site);
+
+    // A feed that is gone for good is no feed at the next start.
+    server.delete("configmaps");
+    let site = start();
+    site.until(&["r.io/environment:1"]).await;
+    site.wait("it is forgotten", |_| remembered().is_none()).await;
 }
 
 #[tokio::test]
