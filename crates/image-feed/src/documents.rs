@@ -61,6 +61,21 @@ impl Documents {
         })
     }
 
+    /// The same, with what `other` says of that of which this says nothing.
+    pub(crate) fn or(self, other: Self) -> Self {
+        let (access, of_other) = (self.access, other.access);
+        Self {
+            release_images: self.release_images.or(other.release_images),
+            os_images: self.os_images.or(other.os_images),
+            access: Access {
+                registries_conf: access.registries_conf.or(of_other.registries_conf),
+                mirrors: access.mirrors.or(of_other.mirrors),
+                trusted_ca: access.trusted_ca.or(of_other.trusted_ca),
+                pull_secret: access.pull_secret.or(of_other.pull_secret),
+            },
+        }
+    }
+
     /// What is said under each of [`CONFIGURATION`].
     pub(crate) fn configuration(&self) -> BTreeMap<String, String> {
         let Self { release_images, os_images, access } = self;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use coreos_names::WithCauses;
 use image_store::Catalog;
-use oci_registry::{Config, Registry};
+use oci_registry::{Config, PullSecret, Registry};
 use provision::Desired;
 use release_payload::release_images::ReleaseImage;
 use tokio::sync::watch;
@@ -36,8 +36,11 @@ pub enum Source {
 pub struct Feed {
     environment: Environment,
     files: Files,
-    /// What is in the files, as it was read last.
-    contents: Result<Contents, Unreadable>,
+    /// What is in the directory.
+    documents: Result<Option<Documents>, Unreadable>,
+    /// The same, as it was read last. A file that was there then and is not now may be back at once.
+    read: Option<Documents>,
+    pull_secret_file: PullSecretFile,
     readings: Option<Readings>,
     /// What the cluster has, as it was read last.
     reading: Option<Reading>,
@@ -54,6 +57,8 @@ pub struct Feed {
     catalog: Arc<Catalog>,
     /// What the list in use was made of; `None` as long as that is the environment's alone for want of better.
     applied: Option<Reports>,
+    /// What is wrong with the newest list, if that was said.
+    problem: Option<String>,
     /// What could not be used the last time, and whether that was said.
     refused: Option<(Result<Reports, Unreadable>, bool)>,
     said_that_there_is_no_pull_secret: bool,
@@ -61,6 +66,15 @@ pub struct Feed {
     had_pull_secret: bool,
     /// The releases of which it was said that the pull secret does not help with them.
     asked_anonymously: BTreeSet<String>,
+}
+
+/// The file with the environment's pull secret. The client reads it itself, and goes on with the last good one.
+#[derive(Debug, Default)]
+struct PullSecretFile {
+    /// The last good one, by which a change is known.
+    last: Option<SecretText>,
+    /// What was wrong with it the last time, and whether that was said.
+    problem: Option<(String, bool)>,
 }
 
 /// All that was read at one time.
@@ -103,7 +117,9 @@ impl Feed {
         let mut feed = Self {
             environment,
             files: Files { directory, pull_secret: pull_secret_file },
-            contents: Ok(Contents::default()),
+            documents: Ok(None),
+            read: None,
+            pull_secret_file: PullSecretFile::default(),
             readings,
             reading: None,
             memory,
@@ -114,6 +130,7 @@ impl Feed {
             lists,
             catalog,
             applied: None,
+            problem: None,
             refused: None,
             said_that_there_is_no_pull_secret: false,
             had_pull_secret: false,
@@ -125,7 +142,7 @@ impl Feed {
             .unwrap_or_else(|problems| feed.refuse(&problems));
         feed.applied = None;
         if !feed.files.is_empty() {
-            feed.contents = feed.files.read_blocking();
+            feed.look(feed.files.read_blocking());
         }
         if feed.remembered.is_some() {
             tracing::info!("beginning with the feed as it was applied last, until it is read again");
@@ -169,7 +186,7 @@ impl Feed {
             _ = self.ticks.tick(), if !self.files.is_empty() => false,
         };
         if !is_last_word {
-            self.contents = self.files.read().await;
+            self.look(self.files.read().await);
         }
         self.take(is_last_word);
         let is_whole = self.reading.as_ref().is_some_and(|reading| reading.is_whole);
@@ -181,6 +198,55 @@ impl Feed {
             memory.keep(Remembered::of(&applied.documents, has_pull_secret)).await;
         }
         true
+    }
+
+    /// Takes note of what is in the files. One that is missing is gone only if it is missing twice.
+    fn look(&mut self, Contents { documents, pull_secret }: Contents) {
+        self.documents = documents.map(|documents| {
+            let documents = documents?;
+            let before = self.read.replace(documents.clone());
+            Some(documents.or(before.unwrap_or_default()))
+        });
+        // One that the feed brings takes its place, whatever is in it.
+        let of_directory = self.documents.as_ref().ok().and_then(Option::as_ref);
+        let of_feed = of_directory.or(self.reading.as_ref().map(|reading| &reading.documents));
+        let is_replaced = of_feed.is_some_and(|feed| feed.access.pull_secret.is_some());
+        self.judge(pull_secret.filter(|_| !is_replaced));
+    }
+
+    /// Judges the environment's pull secret. It may be half written, so it is complained of only when it was read twice.
+    fn judge(&mut self, pull_secret: Option<Result<SecretText, Unreadable>>) {
+        let result = pull_secret.map(|read| {
+            let text = read.map_err(|error| error.to_string())?;
+            PullSecret::parse(text.expose()).map_err(|error| error.to_string())?;
+            Ok::<_, String>(text)
+        });
+        let file = &mut self.pull_secret_file;
+        let before = file.problem.take();
+        match result {
+            Some(Ok(text)) => file.last = Some(text),
+            Some(Err(problem)) => {
+                let is_known = before.as_ref().is_some_and(|(before, _)| *before == problem);
+                let was_said = before.is_some_and(|(_, is_said)| is_said);
+                if is_known && !was_said {
+                    tracing::error!(
+                        problem,
+                        "PULL_SECRET_FILE cannot be used; the pull secret before it stays"
+                    );
+                }
+                file.problem = Some((problem, is_known));
+            }
+            None => {}
+        }
+        self.show_problems();
+    }
+
+    /// Says in the report what cannot be used.
+    fn show_problems(&self) {
+        let of_file = self.pull_secret_file.problem.as_ref().filter(|(_, is_said)| *is_said);
+        let of_file = of_file.map(|(problem, _)| format!("PULL_SECRET_FILE: {problem}"));
+        let problems: Vec<_> = self.problem.iter().cloned().chain(of_file).collect();
+        self.catalog.set_list_problem(Some(problems.join("; ")).filter(|problems| !problems.is_empty()));
     }
 
     /// Takes note of a reading. One that had to be given up does not take the place of what was known before.
@@ -197,7 +263,7 @@ impl Feed {
     /// Takes over what was read, if it is something else and can be used. What was read from files may be half written:
     /// unless it is the last word, it is complained of only when it was read twice.
     fn take(&mut self, is_last_word: bool) {
-        let reports = self.contents.clone().map(|Contents { documents, pull_secret }| {
+        let reports = self.documents.clone().map(|documents| {
             let of_cluster = self.reading.as_ref().map(|reading| reading.documents.clone());
             let read = documents.or(of_cluster);
             let is_complete = read.is_some() || self.readings.is_none();
@@ -205,14 +271,14 @@ impl Feed {
             Reports {
                 had_pull_secret: remembered.is_some_and(|remembered| remembered.had_pull_secret),
                 documents: read.or_else(|| Some(remembered?.documents())).unwrap_or_default(),
-                pull_secret_file: pull_secret,
+                pull_secret_file: self.pull_secret_file.last.clone(),
                 is_complete,
             }
         });
         if reports.as_ref().ok().is_some_and(|reports| self.applied.as_ref() == Some(reports)) {
-            if self.refused.take().is_some() {
-                self.catalog.set_list_problem(None);
-            }
+            self.refused = None;
+            self.problem = None;
+            self.show_problems();
             return;
         }
         if self.refused.as_ref().is_some_and(|(refused, is_said)| *refused == reports && *is_said) {
@@ -237,7 +303,7 @@ impl Feed {
 
     /// Makes a list of it and hands that on.
     fn apply(&mut self, reports: Reports) -> Result<(), Vec<String>> {
-        let Reports { documents, pull_secret_file, had_pull_secret, is_complete } = &reports;
+        let Reports { documents, had_pull_secret, is_complete, .. } = &reports;
         let has_pull_secret = self.environment.has_pull_secret || documents.access.pull_secret.is_some();
         if self.had_pull_secret && !has_pull_secret {
             return Err(vec![format!("{PULL_SECRET}: it was there, and is not any more")]);
@@ -248,8 +314,7 @@ impl Feed {
         let registry = if used == access(&reports) {
             Ok(None)
         } else {
-            let file = pull_secret_file.as_ref().map(SecretText::expose);
-            list::registry(&self.environment, file, &documents.access).and_then(|config| {
+            list::registry(&self.environment, &documents.access).and_then(|config| {
                 let client = Registry::new(config.clone());
                 let client = client.map_err(|error| vec![WithCauses(&error).to_string()])?;
                 Ok(Some((client, config)))
@@ -270,7 +335,8 @@ impl Feed {
         }
         let (of_environment, of_feed) = (list.of_environment, list.of_feed());
         self.catalog.set_list_entries(of_environment, of_feed);
-        self.catalog.set_list_problem(None);
+        self.problem = None;
+        self.show_problems();
         if self.has_started {
             self.catalog.statistics().count_applied_list();
             tracing::info!(
@@ -302,11 +368,12 @@ impl Feed {
     }
 
     /// Tells what is wrong. The list in use stays.
-    fn refuse(&self, problems: &[String]) {
+    fn refuse(&mut self, problems: &[String]) {
         self.catalog.statistics().count_refused_list();
         let problems = problems.join("; ");
         tracing::error!(problems, "the list of images cannot be used; the one before it stays");
-        self.catalog.set_list_problem(Some(problems));
+        self.problem = Some(problems);
+        self.show_problems();
     }
 
     /// Says once which releases the pull secret will not help with.
@@ -331,5 +398,84 @@ impl Feed {
 fn warn_of_pull_secret(config: &Config) {
     for warning in config.credentials.current().warnings() {
         tracing::warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::RELEASE_IMAGES;
+
+    const PULL_SECRET_TEXT: &str = r#"{"auths":{}}"#;
+
+    fn release(pullspec: &str) -> String {
+        format!(
+            r#"[{{"openshift_version":"4.18","cpu_architecture":"x86_64","version":"4.18.1","url":"{pullspec}"}}]"#
+        )
+    }
+
+    /// A feed of a directory, and a pull secret that the environment has in a file.
+    fn feed(directory: &Path, file: &Path) -> Feed {
+        let environment = Environment {
+            os_images: Vec::new(),
+            releases: Vec::new(),
+            registry: Config::default(),
+            has_pull_secret: true,
+        };
+        let source = Source::Directory(directory.to_owned());
+        Feed::new(environment, Some(file.to_owned()), source, Arc::default()).unwrap().0
+    }
+
+    fn read(feed: &mut Feed) -> Vec<String> {
+        feed.look(feed.files.read_blocking());
+        feed.take(false);
+        feed.lists.borrow().releases.iter().map(|release| release.pullspec.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_gone_when_it_is_missing_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, PULL_SECRET_TEXT).unwrap();
+        let list = directory.path().join(RELEASE_IMAGES);
+        fs::write(&list, release("r.io/a:1")).unwrap();
+        let mut feed = feed(directory.path(), file.path());
+        for _ in 0..2 {
+            fs::remove_file(&list).unwrap();
+            assert_eq!(read(&mut feed), ["r.io/a:1"], "it may be back at once");
+            fs::write(&list, release("r.io/a:1")).unwrap();
+            assert_eq!(read(&mut feed), ["r.io/a:1"]);
+        }
+        fs::remove_file(&list).unwrap();
+        assert_eq!(read(&mut feed), ["r.io/a:1"]);
+        assert!(read(&mut feed).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_broken_pull_secret_of_the_environment_holds_nothing_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, PULL_SECRET_TEXT).unwrap();
+        let list = directory.path().join(RELEASE_IMAGES);
+        let mut feed = feed(directory.path(), file.path());
+        let registry = feed.lists.borrow().registry.clone();
+        fs::write(&file, "{").unwrap();
+        fs::write(&list, release("r.io/a:1")).unwrap();
+        assert_eq!(read(&mut feed), ["r.io/a:1"]);
+        assert_eq!(feed.catalog.list().problem, None, "it may be half written");
+        fs::write(&list, release("r.io/b:1")).unwrap();
+        assert_eq!(read(&mut feed), ["r.io/b:1"]);
+        let problem = feed.catalog.list().problem.unwrap();
+        assert!(problem.starts_with("PULL_SECRET_FILE: the pull secret is not JSON"), "{problem}");
+        assert!(feed.lists.borrow().registry.is_same(&registry));
+        assert_eq!(feed.catalog.statistics().refused_lists(), 0, "the list is in use");
+
+        // With another one in its place nobody looks at it.
+        fs::write(directory.path().join(PULL_SECRET), PULL_SECRET_TEXT).unwrap();
+        read(&mut feed);
+        assert_eq!(feed.catalog.list().problem, None);
     }
 }
