@@ -419,6 +419,7 @@ mod tests {
 
     /// A feed of a directory, and a pull secret that the environment has in a file.
     fn feed(directory: &Path, file: &Path) -> Feed {
+        test_support::install_crypto_provider();
         let environment = Environment {
             os_images: Vec::new(),
             releases: Vec::new(),

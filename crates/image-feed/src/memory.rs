@@ -3,6 +3,7 @@
 //! Its pull secret is not kept: a secret has no place in the data directory.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use coreos_names::WithCauses;
 use image_store::ImageStore;
@@ -16,6 +17,13 @@ pub(crate) struct Remembered {
     documents: BTreeMap<String, String>,
     /// Whether there was a pull secret beside it, so that releases counted.
     pub(crate) had_pull_secret: bool,
+}
+
+impl fmt::Debug for Remembered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // URLs may hold secrets.
+        f.debug_struct("Remembered").field("had_pull_secret", &self.had_pull_secret).finish_non_exhaustive()
+    }
 }
 
 impl Remembered {
@@ -35,16 +43,10 @@ impl Remembered {
 }
 
 /// Where it is kept.
+#[derive(Debug)]
 pub(crate) struct Memory {
     store: ImageStore,
     kept: Option<Remembered>,
-}
-
-impl std::fmt::Debug for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // URLs may hold secrets.
-        f.debug_struct("Memory").finish_non_exhaustive()
-    }
 }
 
 impl Memory {
