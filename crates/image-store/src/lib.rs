@@ -63,7 +63,9 @@ mod statistics;
 mod store;
 mod verified;
 
-pub use catalog::{Catalog, DesiredImage, EntryId, Found, ImageReport, ImageState, ListReport, Lookup};
+pub use catalog::{
+    Catalog, DesiredImage, EntryId, Found, ImageReport, ImageState, ListReport, Lookup, WantedImages,
+};
 pub use error::Error;
 pub use image::{Image, Lease};
 pub use index::{ResolvedImage, ResolvedRelease};

@@ -96,7 +96,8 @@ impl<W, J: Journey> Piece<W, J> {
         self
     }
 
-    /// Ends it. From then on its entries are nobody's.
+    /// Ends it. What it has begun itself is told to end, too, and may come to its next pause first, or to the end of a
+    /// file: for a moment its entries may still change.
     async fn stop(self) -> Roster {
         if let Stage::Begun { abort, ended } = self.stage {
             abort.abort();
