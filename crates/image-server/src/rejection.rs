@@ -273,7 +273,7 @@ impl Rejection {
     /// Whether the request never got so far as to ask for an image. Such requests are not counted, as in the
     /// predecessor.
     fn precedes_the_image(&self) -> bool {
-        matches!(self, Self::NoSuchRoute | Self::MethodNotAllowed | Self::NotReady { .. })
+        matches!(self, Self::NoSuchRoute | Self::MethodNotAllowed | Self::ListAwaited | Self::NotReady { .. })
     }
 
     /// What the log shall know. What the client got wrong is no part of that: it may hold a token in the wrong place.
