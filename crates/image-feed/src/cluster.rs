@@ -204,7 +204,7 @@ impl Cluster {
                         self.tell(kind, trouble, said, &error);
                         said = Some(trouble);
                         if trouble == Trouble::Forbidden {
-                            seen.send_modify(|state| *is_given_up(state) = true);
+                            seen.send_if_modified(|state| !std::mem::replace(is_given_up(state), true));
                         }
                     }
                     let wait = if trouble == Trouble::Forbidden {

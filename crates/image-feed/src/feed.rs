@@ -353,7 +353,10 @@ impl Feed {
             self.asked_anonymously.clear();
             client
         });
-        self.warn_of_anonymous(&list.releases);
+        // The pull secret of a feed that is only remembered is still to come.
+        if !had_pull_secret {
+            self.warn_of_anonymous(&list.releases);
+        }
         self.lists.send_modify(|desired| {
             desired.os_images = list.os_images;
             desired.releases = list.releases;
