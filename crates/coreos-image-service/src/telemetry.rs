@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -15,6 +16,15 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
 /// Starts logging. Libraries are heard from `warn` on; what they tell below may hold URLs with tokens in them.
 pub(crate) fn init(level: LevelFilter) {
+    let format = tracing_subscriber::fmt::layer().event_format(Json).with_writer(std::io::stderr);
+    let subscriber = {
+        use tracing_subscriber::layer::SubscriberExt;
+        tracing_subscriber::registry().with(format).with(filter(level))
+    };
+    INITIALIZED.store(tracing::subscriber::set_global_default(subscriber).is_ok(), Ordering::Relaxed);
+}
+
+fn filter(level: LevelFilter) -> Targets {
     let ours = [
         "coreos_image_service",
         "image_feed",
@@ -23,20 +33,15 @@ pub(crate) fn init(level: LevelFilter) {
         "image_store",
         "oci_registry",
         "provision",
+        "pull_secret_sync",
         "release_payload",
     ];
-    let filter = ours.iter().fold(
-        tracing_subscriber::filter::Targets::new().with_default(level.min(LevelFilter::WARN)),
-        |filter, target| filter.with_target(*target, level),
-    );
-    // It tells of every attempt to reach an API server; what becomes of them is told by those who ask, and once.
-    let filter = filter.with_target("kube_client", LevelFilter::OFF);
-    let format = tracing_subscriber::fmt::layer().event_format(Json).with_writer(std::io::stderr);
-    let subscriber = {
-        use tracing_subscriber::layer::SubscriberExt;
-        tracing_subscriber::registry().with(format).with(filter)
-    };
-    INITIALIZED.store(tracing::subscriber::set_global_default(subscriber).is_ok(), Ordering::Relaxed);
+    let filter = Targets::new().with_default(level.min(LevelFilter::WARN));
+    let filter = ours.iter().fold(filter, |filter, target| filter.with_target(*target, level));
+    // They tell of every attempt to reach an API server; what becomes of them is told by those who ask, and once.
+    ["kube_client", "kube_runtime"]
+        .iter()
+        .fold(filter, |filter, target| filter.with_target(*target, LevelFilter::OFF))
 }
 
 /// Whether errors can be logged rather than printed.
@@ -109,5 +114,24 @@ impl Visit for Fields {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.insert(field, Value::from(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_words_are_heard_and_those_of_libraries_from_warn_on_but_for_kube() {
+        let filter = filter(LevelFilter::INFO);
+        for target in ["image_feed::cluster", "pull_secret_sync::sync", "coreos_image_service"] {
+            assert!(filter.would_enable(target, &Level::INFO), "{target}");
+            assert!(!filter.would_enable(target, &Level::DEBUG), "{target}");
+        }
+        assert!(filter.would_enable("hyper::client", &Level::WARN));
+        assert!(!filter.would_enable("hyper::client", &Level::INFO));
+        for target in ["kube_client::client", "kube_runtime::watcher"] {
+            assert!(!filter.would_enable(target, &Level::ERROR), "{target}");
+        }
     }
 }

@@ -1,19 +1,20 @@
 //! A ConfigMap and a Secret that are watched through the pod's own service account.
 //!
-//! Each is watched by its name alone, for which a Role that names the two is enough. A watch that ends, breaks or is too
-//! old is begun anew by `kube`; this waits between attempts, remembers what was read last, and tells in words what is wrong,
-//! once.
+//! Each is watched by its name alone, for which a Role that names the two is enough. A watch that ends or breaks is gone on
+//! with by `kube`. One that cannot be begun is begun here from a new list: `kube` would ask for the same version again and
+//! again, be it long forgotten. This also waits between attempts, remembers what was read last, and tells in words what is
+//! wrong, once.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use coreos_names::WithCauses;
 use futures_util::StreamExt as _;
+use image_store::ImageStore;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::runtime::watcher;
 use kube::{Api, Client, Config, Resource};
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::documents::{Documents, FEED_NAME, PULL_SECRET};
+use crate::memory::Memory;
 
 /// Where a pod finds the token of its service account.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -36,6 +38,7 @@ pub struct Cluster {
     namespace: String,
     is_required: bool,
     patience: Patience,
+    memory: Option<ImageStore>,
 }
 
 impl Debug for Cluster {
@@ -105,7 +108,18 @@ impl Cluster {
 
     #[doc(hidden)]
     pub fn with_client(client: Client, namespace: &str, is_required: bool, patience: Patience) -> Self {
-        Self { client, namespace: namespace.to_owned(), is_required, patience }
+        Self { client, namespace: namespace.to_owned(), is_required, patience, memory: None }
+    }
+
+    /// The same, keeping what the feed asks for in this store, and beginning with it where the API server is away.
+    #[must_use]
+    pub fn remembering(self, store: ImageStore) -> Self {
+        Self { memory: Some(store), ..self }
+    }
+
+    /// What is kept of an earlier process. Reads a small file.
+    pub(crate) fn memory(&self) -> Option<Memory> {
+        self.memory.clone().map(Memory::open)
     }
 
     /// Begins to watch.
@@ -150,7 +164,8 @@ impl Cluster {
             + 'static,
     {
         let api = Api::<K>::namespaced(self.client.clone(), &self.namespace);
-        let mut objects = pin!(watcher::watch_object(api, FEED_NAME));
+        let begin = || watcher::watch_object(api.clone(), FEED_NAME).boxed();
+        let mut objects = begin();
         let waits = || {
             ExponentialBuilder::new()
                 .with_min_delay(self.patience.shortest)
@@ -185,13 +200,12 @@ impl Cluster {
                     let trouble = Trouble::of(&error);
                     if trouble == Trouble::Outdated {
                         tracing::debug!(kind, "the watch was too old and is begun anew");
-                        tokio::time::sleep(self.patience.shortest).await;
-                        continue;
-                    }
-                    self.tell(kind, trouble, said, &error);
-                    said = Some(trouble);
-                    if trouble == Trouble::Forbidden || !self.is_required {
-                        seen.send_modify(|state| *is_given_up(state) = true);
+                    } else {
+                        self.tell(kind, trouble, said, &error);
+                        said = Some(trouble);
+                        if trouble == Trouble::Forbidden {
+                            seen.send_if_modified(|state| !std::mem::replace(is_given_up(state), true));
+                        }
                     }
                     let wait = if trouble == Trouble::Forbidden {
                         self.patience.forbidden
@@ -199,6 +213,9 @@ impl Cluster {
                         until_next.next().unwrap_or(self.patience.longest)
                     };
                     tokio::time::sleep(wait).await;
+                    if matches!(error, watcher::Error::WatchStartFailed(_)) {
+                        objects = begin();
+                    }
                 }
             }
         }
@@ -233,7 +250,8 @@ impl Cluster {
 enum Trouble {
     /// It began at a version that the API server has forgotten.
     Outdated,
-    /// The service account may not.
+    /// The service account may not. Only this is a reason to go on without the feed: a server that is away may be back,
+    /// and then with a feed.
     Forbidden,
     Other,
 }
@@ -248,7 +266,8 @@ impl Trouble {
             _ => return Self::Other,
         };
         match code {
-            401 | 403 => Self::Forbidden,
+            // An API server that does not know what a ConfigMap is will not come to know it.
+            401 | 403 | 404 => Self::Forbidden,
             410 => Self::Outdated,
             _ => Self::Other,
         }
@@ -293,6 +312,8 @@ impl<T> Object<T> {
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     pub(crate) documents: Documents,
+    /// Whether both objects were read; else one of them was given up.
+    pub(crate) is_whole: bool,
 }
 
 /// The watches. Dropped, they stop.
@@ -312,6 +333,7 @@ impl Readings {
             if !config.is_known() || !secret.is_known() {
                 continue;
             }
+            let is_whole = config.last.is_some() && secret.last.is_some();
             let mut data = config.last.unwrap_or_default();
             let mut pull_secret = secret.last.flatten();
             let get = |key: &str| {
@@ -324,7 +346,7 @@ impl Readings {
                 })
             };
             let Ok(documents) = Documents::collect(get);
-            return Some(Reading { documents });
+            return Some(Reading { documents, is_whole });
         }
     }
 }

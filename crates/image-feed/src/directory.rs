@@ -26,11 +26,13 @@ pub(crate) struct Files {
 }
 
 /// What is in them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Contents {
     /// What is in the directory, if there is to be one.
-    pub(crate) documents: Option<Documents>,
-    pub(crate) pull_secret: Option<SecretText>,
+    pub(crate) documents: Result<Option<Documents>, Unreadable>,
+    /// What is in the file with the environment's pull secret, if there is to be one. It has nothing to do with the
+    /// directory: whatever is wrong with it, lists are followed.
+    pub(crate) pull_secret: Option<Result<SecretText, Unreadable>>,
 }
 
 /// A file that cannot be read.
@@ -47,13 +49,13 @@ impl Files {
     }
 
     /// Reads all of them. A file of the directory that is not there is no problem.
-    pub(crate) async fn read(&self) -> Result<Contents, Unreadable> {
+    pub(crate) async fn read(&self) -> Contents {
         let files = self.clone();
         let read = tokio::task::spawn_blocking(move || files.read_blocking());
         read.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
-    pub(crate) fn read_blocking(&self) -> Result<Contents, Unreadable> {
+    pub(crate) fn read_blocking(&self) -> Contents {
         let documents = self.directory.as_deref().map(|directory| {
             // Nobody took everything away: it is not there yet, or no more.
             fs::read_dir(directory).map_err(|error| unreadable(directory, &error))?;
@@ -63,7 +65,7 @@ impl Files {
             let missing = || unreadable(path, &io::ErrorKind::NotFound.into());
             read(path)?.map(SecretText::new).ok_or_else(missing)
         });
-        Ok(Contents { documents: documents.transpose()?, pull_secret: pull_secret.transpose()? })
+        Contents { documents: documents.transpose(), pull_secret }
     }
 }
 

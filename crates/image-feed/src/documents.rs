@@ -1,5 +1,6 @@
 //! What a feed holds, as text: the keys of its ConfigMap and Secret, or the files of its directory.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -58,6 +59,30 @@ impl Documents {
                 pull_secret: get(PULL_SECRET)?.map(SecretText::new),
             },
         })
+    }
+
+    /// The same, with what `other` says of that of which this says nothing.
+    pub(crate) fn or(self, other: Self) -> Self {
+        let (access, of_other) = (self.access, other.access);
+        Self {
+            release_images: self.release_images.or(other.release_images),
+            os_images: self.os_images.or(other.os_images),
+            access: Access {
+                registries_conf: access.registries_conf.or(of_other.registries_conf),
+                mirrors: access.mirrors.or(of_other.mirrors),
+                trusted_ca: access.trusted_ca.or(of_other.trusted_ca),
+                pull_secret: access.pull_secret.or(of_other.pull_secret),
+            },
+        }
+    }
+
+    /// What is said under each of [`CONFIGURATION`].
+    pub(crate) fn configuration(&self) -> BTreeMap<String, String> {
+        let Self { release_images, os_images, access } = self;
+        let Access { registries_conf, mirrors, trusted_ca, pull_secret: _ } = access;
+        let documents = [release_images, os_images, registries_conf, mirrors, trusted_ca];
+        let said = CONFIGURATION.into_iter().zip(documents);
+        said.filter_map(|(key, text)| Some((key.to_owned(), text.clone()?))).collect()
     }
 }
 

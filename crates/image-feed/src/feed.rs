@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use coreos_names::WithCauses;
 use image_store::Catalog;
-use oci_registry::{Config, Registry};
+use oci_registry::{Config, PullSecret, Registry};
 use provision::Desired;
 use release_payload::release_images::ReleaseImage;
 use tokio::sync::watch;
@@ -15,8 +15,9 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::cluster::{Cluster, Reading, Readings};
 use crate::directory::{self, Contents, Files, Unreadable};
-use crate::documents::{Documents, SecretText};
+use crate::documents::{Documents, PULL_SECRET, SecretText};
 use crate::list::{self, Environment};
+use crate::memory::{Memory, Remembered};
 
 /// Where lists come from beside the environment.
 #[derive(Debug)]
@@ -35,11 +36,18 @@ pub enum Source {
 pub struct Feed {
     environment: Environment,
     files: Files,
-    /// What is in the files, as it was read last.
-    contents: Result<Contents, Unreadable>,
+    /// What is in the directory.
+    documents: Result<Option<Documents>, Unreadable>,
+    /// The same, as it was read last. A file that was there then and is not now may be back at once.
+    read: Option<Documents>,
+    pull_secret_file: PullSecretFile,
     readings: Option<Readings>,
     /// What the cluster has, as it was read last.
     reading: Option<Reading>,
+    /// Where it is kept for the next start.
+    memory: Option<Memory>,
+    /// What an earlier process has read of the cluster; it counts until that is read anew.
+    remembered: Option<Remembered>,
     ticks: Interval,
     /// Whether the first list was handed on.
     has_started: bool,
@@ -49,11 +57,24 @@ pub struct Feed {
     catalog: Arc<Catalog>,
     /// What the list in use was made of; `None` as long as that is the environment's alone for want of better.
     applied: Option<Reports>,
+    /// What is wrong with the newest list, if that was said.
+    problem: Option<String>,
     /// What could not be used the last time, and whether that was said.
     refused: Option<(Result<Reports, Unreadable>, bool)>,
     said_that_there_is_no_pull_secret: bool,
+    /// Whether there was a pull secret at some time. From then on one that is missing is a mishap.
+    had_pull_secret: bool,
     /// The releases of which it was said that the pull secret does not help with them.
     asked_anonymously: BTreeSet<String>,
+}
+
+/// The file with the environment's pull secret. The client reads it itself, and goes on with the last good one.
+#[derive(Debug, Default)]
+struct PullSecretFile {
+    /// The last good one, by which a change is known.
+    last: Option<SecretText>,
+    /// What was wrong with it the last time, and whether that was said.
+    problem: Option<(String, bool)>,
 }
 
 /// All that was read at one time.
@@ -61,6 +82,8 @@ pub struct Feed {
 struct Reports {
     documents: Documents,
     pull_secret_file: Option<SecretText>,
+    /// Whether releases count without a pull secret: there was one when this was read by an earlier process.
+    had_pull_secret: bool,
     is_complete: bool,
 }
 
@@ -75,11 +98,15 @@ impl Feed {
         source: Source,
         catalog: Arc<Catalog>,
     ) -> Result<(Self, watch::Receiver<Desired>), oci_registry::Error> {
-        let (directory, readings) = match source {
-            Source::None => (None, None),
-            Source::Directory(directory) => (Some(directory), None),
-            Source::Cluster(cluster) => (None, Some(cluster.watch())),
+        let (directory, readings, memory) = match source {
+            Source::None => (None, None, None),
+            Source::Directory(directory) => (Some(directory), None, None),
+            Source::Cluster(cluster) => {
+                let memory = cluster.memory();
+                (None, Some(cluster.watch()), memory)
+            }
         };
+        let remembered = memory.as_ref().and_then(Memory::recall).cloned();
         let mut ticks = tokio::time::interval(directory::INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let registry = Registry::new(environment.registry.clone())?;
@@ -90,17 +117,23 @@ impl Feed {
         let mut feed = Self {
             environment,
             files: Files { directory, pull_secret: pull_secret_file },
-            contents: Ok(Contents::default()),
+            documents: Ok(None),
+            read: None,
+            pull_secret_file: PullSecretFile::default(),
             readings,
             reading: None,
+            memory,
+            remembered,
             ticks,
             has_started: false,
             config,
             lists,
             catalog,
             applied: None,
+            problem: None,
             refused: None,
             said_that_there_is_no_pull_secret: false,
+            had_pull_secret: false,
             asked_anonymously: BTreeSet::new(),
         };
         // The environment's part was checked before and serves whatever becomes of the rest.
@@ -109,7 +142,12 @@ impl Feed {
             .unwrap_or_else(|problems| feed.refuse(&problems));
         feed.applied = None;
         if !feed.files.is_empty() {
-            feed.contents = feed.files.read_blocking();
+            feed.look(feed.files.read_blocking());
+        }
+        if feed.remembered.is_some() {
+            tracing::info!("beginning with the feed as it was applied last, until it is read again");
+        }
+        if !feed.files.is_empty() || feed.remembered.is_some() {
             feed.take(false);
         }
         feed.has_started = true;
@@ -142,31 +180,105 @@ impl Feed {
         let is_last_word = tokio::select! {
             changed = changed => {
                 let Some(reading) = changed else { return false };
-                self.reading = Some(reading);
+                self.hear(reading);
                 true
             }
             _ = self.ticks.tick(), if !self.files.is_empty() => false,
         };
         if !is_last_word {
-            self.contents = self.files.read().await;
+            self.look(self.files.read().await);
         }
         self.take(is_last_word);
+        let is_whole = self.reading.as_ref().is_some_and(|reading| reading.is_whole);
+        if let (Some(memory), Some(applied), None) = (&mut self.memory, &self.applied, &self.refused)
+            && is_whole
+        {
+            let has_pull_secret =
+                self.environment.has_pull_secret || applied.documents.access.pull_secret.is_some();
+            memory.keep(Remembered::of(&applied.documents, has_pull_secret)).await;
+        }
         true
+    }
+
+    /// Takes note of what is in the files. One that is missing is gone only if it is missing twice.
+    fn look(&mut self, Contents { documents, pull_secret }: Contents) {
+        self.documents = documents.map(|documents| {
+            let documents = documents?;
+            let before = self.read.replace(documents.clone());
+            Some(documents.or(before.unwrap_or_default()))
+        });
+        // One that the feed brings takes its place, whatever is in it.
+        let of_directory = self.documents.as_ref().ok().and_then(Option::as_ref);
+        let of_feed = of_directory.or(self.reading.as_ref().map(|reading| &reading.documents));
+        let is_replaced = of_feed.is_some_and(|feed| feed.access.pull_secret.is_some());
+        self.judge(pull_secret.filter(|_| !is_replaced));
+    }
+
+    /// Judges the environment's pull secret. It may be half written, so it is complained of only when it was read twice.
+    fn judge(&mut self, pull_secret: Option<Result<SecretText, Unreadable>>) {
+        let result = pull_secret.map(|read| {
+            let text = read.map_err(|error| error.to_string())?;
+            PullSecret::parse(text.expose()).map_err(|error| error.to_string())?;
+            Ok::<_, String>(text)
+        });
+        let file = &mut self.pull_secret_file;
+        let before = file.problem.take();
+        match result {
+            Some(Ok(text)) => file.last = Some(text),
+            Some(Err(problem)) => {
+                let is_known = before.as_ref().is_some_and(|(before, _)| *before == problem);
+                let was_said = before.is_some_and(|(_, is_said)| is_said);
+                if is_known && !was_said {
+                    tracing::error!(
+                        problem,
+                        "PULL_SECRET_FILE cannot be used; the pull secret before it stays"
+                    );
+                }
+                file.problem = Some((problem, is_known));
+            }
+            None => {}
+        }
+        self.show_problems();
+    }
+
+    /// Says in the report what cannot be used.
+    fn show_problems(&self) {
+        let of_file = self.pull_secret_file.problem.as_ref().filter(|(_, is_said)| *is_said);
+        let of_file = of_file.map(|(problem, _)| format!("PULL_SECRET_FILE: {problem}"));
+        let problems: Vec<_> = self.problem.iter().cloned().chain(of_file).collect();
+        self.catalog.set_list_problem(Some(problems.join("; ")).filter(|problems| !problems.is_empty()));
+    }
+
+    /// Takes note of a reading. One that had to be given up does not take the place of what was known before.
+    fn hear(&mut self, reading: Reading) {
+        if reading.is_whole {
+            self.remembered = None;
+        } else if self.remembered.is_some() {
+            tracing::warn!("a feed was in use before and may not be read any more; what it was stays in use");
+            return;
+        }
+        self.reading = Some(reading);
     }
 
     /// Takes over what was read, if it is something else and can be used. What was read from files may be half written:
     /// unless it is the last word, it is complained of only when it was read twice.
     fn take(&mut self, is_last_word: bool) {
-        let reports = self.contents.clone().map(|Contents { documents, pull_secret }| {
-            let of_cluster = self.reading.as_ref().map(|Reading { documents }| documents.clone());
+        let reports = self.documents.clone().map(|documents| {
+            let of_cluster = self.reading.as_ref().map(|reading| reading.documents.clone());
             let read = documents.or(of_cluster);
             let is_complete = read.is_some() || self.readings.is_none();
-            Reports { documents: read.unwrap_or_default(), pull_secret_file: pull_secret, is_complete }
+            let remembered = self.remembered.as_ref().filter(|_| read.is_none());
+            Reports {
+                had_pull_secret: remembered.is_some_and(|remembered| remembered.had_pull_secret),
+                documents: read.or_else(|| Some(remembered?.documents())).unwrap_or_default(),
+                pull_secret_file: self.pull_secret_file.last.clone(),
+                is_complete,
+            }
         });
         if reports.as_ref().ok().is_some_and(|reports| self.applied.as_ref() == Some(reports)) {
-            if self.refused.take().is_some() {
-                self.catalog.set_list_problem(None);
-            }
+            self.refused = None;
+            self.problem = None;
+            self.show_problems();
             return;
         }
         if self.refused.as_ref().is_some_and(|(refused, is_said)| *refused == reports && *is_said) {
@@ -191,16 +303,18 @@ impl Feed {
 
     /// Makes a list of it and hands that on.
     fn apply(&mut self, reports: Reports) -> Result<(), Vec<String>> {
-        let Reports { documents, pull_secret_file, is_complete } = &reports;
+        let Reports { documents, had_pull_secret, is_complete, .. } = &reports;
         let has_pull_secret = self.environment.has_pull_secret || documents.access.pull_secret.is_some();
-        let list = list::list(&self.environment, documents, has_pull_secret);
+        if self.had_pull_secret && !has_pull_secret {
+            return Err(vec![format!("{PULL_SECRET}: it was there, and is not any more")]);
+        }
+        let list = list::list(&self.environment, documents, has_pull_secret || *had_pull_secret);
         let access = |reports: &Reports| (reports.documents.access.clone(), reports.pull_secret_file.clone());
         let used = self.applied.as_ref().map_or_else(Default::default, access);
         let registry = if used == access(&reports) {
             Ok(None)
         } else {
-            let file = pull_secret_file.as_ref().map(SecretText::expose);
-            list::registry(&self.environment, file, &documents.access).and_then(|config| {
+            list::registry(&self.environment, &documents.access).and_then(|config| {
                 let client = Registry::new(config.clone());
                 let client = client.map_err(|error| vec![WithCauses(&error).to_string()])?;
                 Ok(Some((client, config)))
@@ -221,7 +335,8 @@ impl Feed {
         }
         let (of_environment, of_feed) = (list.of_environment, list.of_feed());
         self.catalog.set_list_entries(of_environment, of_feed);
-        self.catalog.set_list_problem(None);
+        self.problem = None;
+        self.show_problems();
         if self.has_started {
             self.catalog.statistics().count_applied_list();
             tracing::info!(
@@ -238,7 +353,10 @@ impl Feed {
             self.asked_anonymously.clear();
             client
         });
-        self.warn_of_anonymous(&list.releases);
+        // The pull secret of a feed that is only remembered is still to come.
+        if !had_pull_secret {
+            self.warn_of_anonymous(&list.releases);
+        }
         self.lists.send_modify(|desired| {
             desired.os_images = list.os_images;
             desired.releases = list.releases;
@@ -247,16 +365,18 @@ impl Feed {
                 desired.registry = client;
             }
         });
+        self.had_pull_secret |= has_pull_secret;
         self.applied = Some(reports);
         Ok(())
     }
 
     /// Tells what is wrong. The list in use stays.
-    fn refuse(&self, problems: &[String]) {
+    fn refuse(&mut self, problems: &[String]) {
         self.catalog.statistics().count_refused_list();
         let problems = problems.join("; ");
         tracing::error!(problems, "the list of images cannot be used; the one before it stays");
-        self.catalog.set_list_problem(Some(problems));
+        self.problem = Some(problems);
+        self.show_problems();
     }
 
     /// Says once which releases the pull secret will not help with.
@@ -281,5 +401,85 @@ impl Feed {
 fn warn_of_pull_secret(config: &Config) {
     for warning in config.credentials.current().warnings() {
         tracing::warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::RELEASE_IMAGES;
+
+    const PULL_SECRET_TEXT: &str = r#"{"auths":{}}"#;
+
+    fn release(pullspec: &str) -> String {
+        format!(
+            r#"[{{"openshift_version":"4.18","cpu_architecture":"x86_64","version":"4.18.1","url":"{pullspec}"}}]"#
+        )
+    }
+
+    /// A feed of a directory, and a pull secret that the environment has in a file.
+    fn feed(directory: &Path, file: &Path) -> Feed {
+        test_support::install_crypto_provider();
+        let environment = Environment {
+            os_images: Vec::new(),
+            releases: Vec::new(),
+            registry: Config::default(),
+            has_pull_secret: true,
+        };
+        let source = Source::Directory(directory.to_owned());
+        Feed::new(environment, Some(file.to_owned()), source, Arc::default()).unwrap().0
+    }
+
+    fn read(feed: &mut Feed) -> Vec<String> {
+        feed.look(feed.files.read_blocking());
+        feed.take(false);
+        feed.lists.borrow().releases.iter().map(|release| release.pullspec.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_gone_when_it_is_missing_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, PULL_SECRET_TEXT).unwrap();
+        let list = directory.path().join(RELEASE_IMAGES);
+        fs::write(&list, release("r.io/a:1")).unwrap();
+        let mut feed = feed(directory.path(), file.path());
+        for _ in 0..2 {
+            fs::remove_file(&list).unwrap();
+            assert_eq!(read(&mut feed), ["r.io/a:1"], "it may be back at once");
+            fs::write(&list, release("r.io/a:1")).unwrap();
+            assert_eq!(read(&mut feed), ["r.io/a:1"]);
+        }
+        fs::remove_file(&list).unwrap();
+        assert_eq!(read(&mut feed), ["r.io/a:1"]);
+        assert!(read(&mut feed).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_broken_pull_secret_of_the_environment_holds_nothing_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, PULL_SECRET_TEXT).unwrap();
+        let list = directory.path().join(RELEASE_IMAGES);
+        let mut feed = feed(directory.path(), file.path());
+        let registry = feed.lists.borrow().registry.clone();
+        fs::write(&file, "{").unwrap();
+        fs::write(&list, release("r.io/a:1")).unwrap();
+        assert_eq!(read(&mut feed), ["r.io/a:1"]);
+        assert_eq!(feed.catalog.list().problem, None, "it may be half written");
+        fs::write(&list, release("r.io/b:1")).unwrap();
+        assert_eq!(read(&mut feed), ["r.io/b:1"]);
+        let problem = feed.catalog.list().problem.unwrap();
+        assert!(problem.starts_with("PULL_SECRET_FILE: the pull secret is not JSON"), "{problem}");
+        assert!(feed.lists.borrow().registry.is_same(&registry));
+        assert_eq!(feed.catalog.statistics().refused_lists(), 0, "the list is in use");
+
+        // With another one in its place nobody looks at it.
+        fs::write(directory.path().join(PULL_SECRET), PULL_SECRET_TEXT).unwrap();
+        read(&mut feed);
+        assert_eq!(feed.catalog.list().problem, None);
     }
 }

@@ -11,6 +11,7 @@ mod directory;
 mod documents;
 mod feed;
 mod list;
+mod memory;
 
 #[doc(hidden)]
 pub use cluster::Patience;

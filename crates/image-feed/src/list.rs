@@ -42,7 +42,8 @@ impl List {
 /// Brings what the feed asks for together with the environment, or says everything that is wrong with it.
 ///
 /// Of a release that both have the feed's entry counts. Images by URL of the environment go before the feed's. Releases
-/// count only if there is a pull secret, so that lists which were meant for another program start nothing.
+/// count only if there is a pull secret, so that lists which were meant for another program start nothing. Once there was
+/// one, a list without it is never asked for here.
 pub(crate) fn list(
     environment: &Environment,
     feed: &Documents,
@@ -87,12 +88,8 @@ fn is_empty_list(json: &str) -> bool {
 }
 
 /// How registries are asked, as the environment and the feed say. The pull secret of the feed takes the place of the
-/// environment's; CAs and mirrors are added to it. What is now in the environment's file is only judged here.
-pub(crate) fn registry(
-    environment: &Environment,
-    pull_secret_file: Option<&str>,
-    feed: &Access,
-) -> Result<Config, Vec<String>> {
+/// environment's; CAs and mirrors are added to it.
+pub(crate) fn registry(environment: &Environment, feed: &Access) -> Result<Config, Vec<String>> {
     let mut config = environment.registry.clone();
     let mut problems = Vec::new();
     // The value itself is a secret and is not repeated.
@@ -101,9 +98,6 @@ pub(crate) fn registry(
             Ok(secret) => config.credentials = secret.into(),
             Err(error) => problems.push(format!("{PULL_SECRET}: {error}")),
         }
-    } else if let Some(text) = pull_secret_file {
-        // The client reads it itself, and goes on with the last good one.
-        problems.extend(PullSecret::parse(text).err().map(|error| format!("PULL_SECRET_FILE: {error}")));
     }
     if let Some(pem) = feed.trusted_ca.as_deref().filter(|pem| !pem.trim().is_empty()) {
         let bundle = config.trusted_ca_pem.get_or_insert_default();
@@ -236,13 +230,11 @@ mod tests {
         let has_entry = |config: Config| {
             config.credentials.current().lookup(&"r.io/a:1".parse().unwrap()).unwrap().is_some()
         };
-        assert!(!has_entry(registry(&environment, None, &access(None)).unwrap()));
+        assert!(!has_entry(registry(&environment, &access(None)).unwrap()));
         let none = r#"{"auths":{}}"#;
-        assert!(!has_entry(registry(&environment, Some(&secret("a")), &access(Some(none))).unwrap()));
-        assert!(has_entry(registry(&environment, Some(none), &access(Some(&secret("a")))).unwrap()));
-        let problems = registry(&environment, Some("secret"), &access(None)).unwrap_err();
-        assert!(problems[0].starts_with("PULL_SECRET_FILE: the pull secret is not JSON"), "{problems:?}");
-        let problems = registry(&environment, None, &access(Some("secret"))).unwrap_err();
+        assert!(!has_entry(registry(&environment, &access(Some(none))).unwrap()));
+        assert!(has_entry(registry(&environment, &access(Some(&secret("a")))).unwrap()));
+        let problems = registry(&environment, &access(Some("secret"))).unwrap_err();
         assert!(problems[0].starts_with(".dockerconfigjson: the pull secret is not JSON"), "{problems:?}");
     }
 
@@ -251,7 +243,7 @@ mod tests {
         let mut environment = environment(&[], &[]);
         environment.registry.trusted_ca_pem = Some(b"one".to_vec());
         let access = |pem: &str| Access { trusted_ca: Some(pem.to_owned()), ..Access::default() };
-        let bundle = |pem| registry(&environment, None, &access(pem)).unwrap().trusted_ca_pem.unwrap();
+        let bundle = |pem| registry(&environment, &access(pem)).unwrap().trusted_ca_pem.unwrap();
         assert_eq!(bundle("two"), b"one\ntwo");
         assert_eq!(bundle(" \n"), b"one");
     }
@@ -271,7 +263,7 @@ mod tests {
             mirrors: Some(sets.to_owned()),
             ..Access::default()
         };
-        let config = registry(&environment, None, &feed).unwrap();
+        let config = registry(&environment, &feed).unwrap();
         let sources = config.mirrors.pull_sources(&"a.io/x:1".parse().unwrap()).unwrap();
         let places: Vec<_> = sources.iter().map(|source| source.reference.to_string()).collect();
         assert_eq!(places, ["environment.lab/x:1", "feed.lab/x:1", "sets.lab/x:1", "a.io/x:1"]);
@@ -281,7 +273,7 @@ mod tests {
             mirrors: Some("{".to_owned()),
             ..Access::default()
         };
-        let problems = registry(&environment, None, &broken).unwrap_err();
+        let problems = registry(&environment, &broken).unwrap_err();
         assert!(
             problems[0].starts_with("registries.conf: ") && problems[1].starts_with("mirrors.yaml: "),
             "{problems:?}"

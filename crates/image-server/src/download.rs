@@ -41,7 +41,9 @@ impl ImageServer {
             Wanted::UnknownArtifact { path } if self.catalog.knows(&version, arch) => {
                 return Err(Rejection::UnknownArtifact { path });
             }
-            Wanted::UnknownArtifact { .. } => return Err(Rejection::unknown_artifact_version(version, arch)),
+            Wanted::UnknownArtifact { .. } => {
+                return Err(self.unknown(Rejection::unknown_artifact_version(version, arch)));
+            }
         };
         representation.known = representation.known.with_long(&representation.plan).await?;
         Ok(representation.respond(request))
@@ -59,8 +61,13 @@ impl ImageServer {
                 let version = version.to_owned();
                 Err(Rejection::IsoNotOffered { iso, version, arch, reason: None })
             }
-            Lookup::Unknown => Err(Rejection::UnknownImage),
+            Lookup::Unknown => Err(self.unknown(Rejection::UnknownImage)),
         }
+    }
+
+    /// What is answered about an image that nobody has asked for so far.
+    fn unknown(&self, rejection: Rejection) -> Rejection {
+        if self.catalog.list().is_awaited { Rejection::ListAwaited } else { rejection }
     }
 
     /// Prepares the minimal ISO of an image, if it can have one.
@@ -94,7 +101,7 @@ impl ImageServer {
             Lookup::Unknown if self.catalog.knows(&version, arch) => {
                 Err(Rejection::ArtifactsNotOffered { version, arch })
             }
-            Lookup::Unknown => Err(unknown(version, arch)),
+            Lookup::Unknown => Err(self.unknown(unknown(version, arch))),
         }
     }
 

@@ -58,6 +58,8 @@ pub(crate) enum Rejection {
     InsFileOfOtherArch(Arch),
     /// An ISO is wanted of an image that nobody configured.
     UnknownImage,
+    /// Nobody knows yet whether the image is configured: the list of images was not read.
+    ListAwaited,
     /// The image is configured, but is not to be had as this type of ISO; the log is told why if the image is at fault.
     IsoNotOffered { iso: IsoType, version: String, arch: Arch, reason: Option<PlanError> },
     /// The image is configured as an ISO that boot artifacts are not taken from.
@@ -215,6 +217,16 @@ impl Rejection {
                 StatusCode::NOT_FOUND,
                 format!("there are no boot artifacts of the image for {version} {arch}"),
             ),
+            Self::ListAwaited => Answer {
+                retry_after: Some(RETRY_SOON),
+                ..Answer::line(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!(
+                        "it is not known yet which images there are to be; try again in {} s",
+                        RETRY_SOON.as_secs()
+                    ),
+                )
+            },
             Self::NotReady { report, arch } => not_ready(report, *arch),
             Self::NoBaseUrl => Answer::line(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -261,7 +273,7 @@ impl Rejection {
     /// Whether the request never got so far as to ask for an image. Such requests are not counted, as in the
     /// predecessor.
     fn precedes_the_image(&self) -> bool {
-        matches!(self, Self::NoSuchRoute | Self::MethodNotAllowed | Self::NotReady { .. })
+        matches!(self, Self::NoSuchRoute | Self::MethodNotAllowed | Self::ListAwaited | Self::NotReady { .. })
     }
 
     /// What the log shall know. What the client got wrong is no part of that: it may hold a token in the wrong place.

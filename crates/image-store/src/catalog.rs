@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, OsBuild};
 
@@ -148,6 +148,17 @@ pub struct ListReport {
     pub of_feed: usize,
     /// Why the newest list is not the one in use; holds no secret.
     pub problem: Option<String>,
+    /// Whether there is more to come: what is not known yet may be asked for all the same.
+    pub is_awaited: bool,
+}
+
+/// What the entries want.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedImages {
+    /// The images, each with the highest OpenShift version of the entries that share it.
+    pub images: BTreeMap<ImageKey, OpenshiftVersion>,
+    /// Whether no entry was passed over. One that was may want any image besides.
+    pub is_all: bool,
 }
 
 /// The entries of this process, in memory.
@@ -172,6 +183,8 @@ struct State {
 struct Entry {
     report: ImageReport,
     attempted: bool,
+    /// Since when it has failed and nobody knows which image it will be.
+    unresolved_since: Option<Instant>,
     /// Its rank among those of `OS_IMAGES`, the lowest first.
     order: u64,
     /// Whether it was taken away, and is here only until its successor is ready.
@@ -228,6 +241,9 @@ impl Catalog {
         let mut state = self.write();
         let Some(entry) = state.entries.get_mut(&id) else { return };
         entry.attempted |= new.ends_an_attempt();
+        if matches!(new, ImageState::Failed { .. }) {
+            entry.unresolved_since.get_or_insert_with(Instant::now);
+        }
         let ready = match &new {
             ImageState::Ready(lease) => Some(lease.clone()),
             _ if entry.report.lease().is_some() => return,
@@ -295,24 +311,31 @@ impl Catalog {
     /// Every image that the entries want, and the highest OpenShift version of those that share it.
     ///
     /// `None` as long as nobody can say: an entry was not tried yet, or it is not known which image it will be, or there
-    /// are no entries and nobody has said that there will be none ([`Catalog::settle`]).
-    pub fn wanted(&self) -> Option<BTreeMap<ImageKey, OpenshiftVersion>> {
+    /// are no entries and nobody has said that there will be none ([`Catalog::settle`]). An entry that has failed for
+    /// `patience` without anybody knowing its image is passed over: see [`WantedImages::is_all`].
+    pub fn wanted(&self, patience: Duration) -> Option<WantedImages> {
         let state = self.read();
         if state.entries.is_empty() && !state.settled {
             return None;
         }
-        let mut wanted = BTreeMap::new();
-        for Entry { report, attempted, .. } in state.entries.values() {
+        let (mut images, mut is_all) = (BTreeMap::new(), true);
+        for Entry { report, attempted, unresolved_since, .. } in state.entries.values() {
             if matches!(report.state, ImageState::Unsupported { .. }) {
                 continue;
             }
-            let key = report.key().filter(|_| *attempted)?;
-            let version = wanted.entry(key).or_insert_with(|| report.desired.openshift_version.clone());
+            let Some(key) = report.key().filter(|_| *attempted) else {
+                is_all = false;
+                if unresolved_since.is_some_and(|since| since.elapsed() >= patience) {
+                    continue;
+                }
+                return None;
+            };
+            let version = images.entry(key).or_insert_with(|| report.desired.openshift_version.clone());
             if *version < report.desired.openshift_version {
                 version.clone_from(&report.desired.openshift_version);
             }
         }
-        Some(wanted)
+        Some(WantedImages { images, is_all })
     }
 
     /// How many images somebody is reading, or is about to: there are leases on them beside those of this catalog. One
@@ -337,6 +360,11 @@ impl Catalog {
     /// Says why the newest list is not in use, or that it is.
     pub fn set_list_problem(&self, problem: Option<String>) {
         self.write().list.problem = problem;
+    }
+
+    /// Says whether the list is still to be read, in part or as a whole.
+    pub fn set_list_awaited(&self, is_awaited: bool) {
+        self.write().list.is_awaited = is_awaited;
     }
 
     /// What is known of the list of desired images.
@@ -391,8 +419,10 @@ impl State {
         let id = EntryId(self.next_id);
         self.next_id += 1;
         let report = ImageReport { desired, os_build: None, state: ImageState::Waiting };
-        let (attempted, is_leaving, requested) = (false, false, AtomicBool::new(false));
-        self.entries.insert(id, Entry { report, attempted, order: id.0, is_leaving, requested });
+        let (attempted, unresolved_since) = (false, None);
+        let (is_leaving, requested) = (false, AtomicBool::new(false));
+        let entry = Entry { report, attempted, unresolved_since, order: id.0, is_leaving, requested };
+        self.entries.insert(id, entry);
         id
     }
 

@@ -11,6 +11,7 @@
 //!   rhcos-full-iso-418.94.202511191518-0-x86_64.iso    images, named as the predecessor named them
 //!   .coreos-image-service/v1/
 //!     lock                                             held (flock) while a file and its record change together
+//!     feed.json                                        what a feed asked for, for a start at which it cannot be asked
 //!     staging/<instance>-<number>.iso                  images on their way in, each locked (flock) by its process
 //!     staging/<name>.part, <name>.part.json            the same, where a later process can go on
 //!     images/<name of the key's file>.json             index: what was proven of each image, and whose file it is
@@ -62,7 +63,9 @@ mod statistics;
 mod store;
 mod verified;
 
-pub use catalog::{Catalog, DesiredImage, EntryId, Found, ImageReport, ImageState, ListReport, Lookup};
+pub use catalog::{
+    Catalog, DesiredImage, EntryId, Found, ImageReport, ImageState, ListReport, Lookup, WantedImages,
+};
 pub use error::Error;
 pub use image::{Image, Lease};
 pub use index::{ResolvedImage, ResolvedRelease};

@@ -1,22 +1,25 @@
 //! The data directory.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::error::Error;
 use crate::find::Hashed;
 use crate::image::{Lease, Leased};
-use crate::index::ResolvedRelease;
+use crate::index::{self, ResolvedRelease};
 use crate::key::ImageKey;
 use crate::part::{self, Part};
 use crate::proof::Expected;
 use crate::space::Limits;
 use crate::staging::Staging;
-use crate::staging_file::StagingFile;
+use crate::staging_file::{self, StagingFile};
 
 /// The images of one data directory. Cheap to clone. All its work is blocking file I/O.
 #[derive(Clone, Debug)]
@@ -104,6 +107,29 @@ impl ImageStore {
     pub fn record_release(&self, release: &ResolvedRelease) -> Result<(), Error> {
         release.write(&self.0)
     }
+
+    /// Remembers what a feed asked for, in place of what it asked for before. Nobody but us may read it: URLs may hold
+    /// tokens.
+    pub fn remember_feed<T: Serialize>(&self, feed: &T) -> Result<(), Error> {
+        let path = self.0.feed_path();
+        let mut file = self.0.staging_file("json")?;
+        let permissions = Permissions::from_mode(0o600);
+        file.file().set_permissions(permissions).map_err(Error::io("write", &path))?;
+        serde_json::to_writer_pretty(&mut file, feed)
+            .map_err(|error| Error::io("write", &path)(error.into()))?;
+        file.rename(&path)?;
+        Ok(())
+    }
+
+    /// What was remembered last, by this or an earlier process. What is damaged, or of another kind, counts as forgotten.
+    pub fn remembered_feed<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        index::read(&self.0.feed_path())
+    }
+
+    /// Forgets it.
+    pub fn forget_feed(&self) -> Result<(), Error> {
+        staging_file::remove(&self.0.feed_path())
+    }
 }
 
 impl Inner {
@@ -125,6 +151,10 @@ impl Inner {
 
     pub(crate) fn nmstate_dir(&self) -> PathBuf {
         self.own_dir().join("nmstate")
+    }
+
+    fn feed_path(&self) -> PathBuf {
+        self.own_dir().join("feed.json")
     }
 
     pub(crate) fn image_path(&self, key: &ImageKey) -> PathBuf {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use coreos_names::{Arch, ImageKind, Sha256};
 use image_store::{
     Catalog, DesiredImage, Expected, Found, ImageKey, ImageState, ImageStore, Lease, Limits, Lookup,
+    WantedImages,
 };
 use sha2::Digest;
 use tempfile::TempDir;
@@ -218,31 +219,50 @@ fn a_retired_image_answers_to_its_build_alone() {
 
 #[test]
 fn what_is_wanted_is_known_once_every_entry_was_tried_and_has_a_build() {
+    let images = |catalog: &Catalog| {
+        let wanted = catalog.wanted(Duration::MAX)?;
+        assert!(wanted.is_all);
+        Some(wanted.images)
+    };
     let directory = TempDir::new().unwrap();
     let catalog = Catalog::default();
-    assert_eq!(catalog.wanted(), None, "nobody has added anything yet");
+    assert_eq!(images(&catalog), None, "nobody has added anything yet");
     let nothing = Catalog::default();
     nothing.settle();
-    assert_eq!(nothing.wanted(), Some([].into()));
+    assert_eq!(images(&nothing), Some([].into()));
     let ready = catalog.add(wanted("4.18", "4.18.52", Some(Arch::X86_64)));
     let image = lease(&directory, "418.94.1-0");
     catalog.set_state(ready, ImageState::Ready(image.clone()));
     let of_ready = (image.key().clone(), "4.18".parse().unwrap());
-    assert_eq!(catalog.wanted(), Some([of_ready.clone()].into()));
+    assert_eq!(images(&catalog), Some([of_ready.clone()].into()));
 
     let unsupported = catalog.add(wanted("4.10", "4.10.1", None));
-    assert_eq!(catalog.wanted(), None, "nobody has looked at it yet");
+    assert_eq!(images(&catalog), None, "nobody has looked at it yet");
     catalog.set_state(unsupported, ImageState::Unsupported { reason: "too old".to_owned() });
-    assert_eq!(catalog.wanted(), Some([of_ready.clone()].into()), "it wants nothing");
+    assert_eq!(images(&catalog), Some([of_ready.clone()].into()), "it wants nothing");
 
     let failing = catalog.add(from_url("4.19"));
     catalog.set_state(failing, failed());
-    assert_eq!(catalog.wanted(), None, "its image may be any");
+    assert_eq!(images(&catalog), None, "its image may be any");
     catalog.set_build(failing, "418.94.1-0".parse().unwrap());
-    assert_eq!(catalog.wanted(), Some([(of_ready.0.clone(), "4.19".parse().unwrap())].into()));
+    assert_eq!(images(&catalog), Some([(of_ready.0.clone(), "4.19".parse().unwrap())].into()));
     catalog.set_build(failing, "419.96.1-0".parse().unwrap());
     let other = ImageKey { os_build: "419.96.1-0".parse().unwrap(), ..of_ready.0.clone() };
-    assert_eq!(catalog.wanted(), Some([of_ready, (other, "4.19".parse().unwrap())].into()));
+    assert_eq!(images(&catalog), Some([of_ready, (other, "4.19".parse().unwrap())].into()));
+}
+
+#[test]
+fn an_entry_that_has_failed_for_long_is_passed_over_until_its_image_is_known() {
+    let catalog = Catalog::default();
+    let failing = catalog.add(from_url("4.19"));
+    assert_eq!(catalog.wanted(Duration::ZERO), None, "nobody has looked at it yet");
+    catalog.set_state(failing, failed());
+    catalog.set_state(failing, ImageState::Waiting);
+    assert_eq!(catalog.wanted(Duration::MAX), None);
+    let nothing = WantedImages { images: [].into(), is_all: false };
+    assert_eq!(catalog.wanted(Duration::ZERO), Some(nothing));
+    catalog.set_build(failing, "419.96.1-0".parse().unwrap());
+    assert!(catalog.wanted(Duration::ZERO).is_some_and(|wanted| wanted.is_all && wanted.images.len() == 1));
 }
 
 #[test]

@@ -1,13 +1,19 @@
 //! What nobody wants any more is served for a while, and then removed.
 //!
-//! Nothing is judged before every entry of the catalog has a build: one that has none yet may want any image.
+//! Nothing is judged before every entry of the catalog has a build: one that has none yet may want any image. But a release
+//! that can never be looked up must not fill the volume. So an entry that has failed for as long as images are retired is
+//! passed over, and what the index has for any release of the list counts as wanted meanwhile. An image that is removed
+//! nevertheless and was the entry's is fetched again: nobody has wanted it for that long a second time, and no host can
+//! have been told of it under that entry's name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use coreos_names::{Sha256, WithCauses};
-use image_store::{Catalog, Error, Found, ImageReport, ImageStore, Wanted};
+use coreos_names::{OpenshiftVersion, Sha256, WithCauses};
+use image_store::{
+    Catalog, Error, Found, ImageKey, ImageReport, ImageStore, ResolvedRelease, Wanted, WantedImages,
+};
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
@@ -100,7 +106,15 @@ impl Collector {
     /// wanted; if not, nothing was done.
     pub async fn collect(&self, now: SystemTime) -> Result<bool, Error> {
         let Names { releases, downloads, is_complete } = self.names.borrow().clone();
-        let Some(images) = self.catalog.wanted().filter(|_| is_complete) else { return Ok(false) };
+        let wanted = self.catalog.wanted(self.retire_after).filter(|_| is_complete);
+        let Some(WantedImages { mut images, is_all }) = wanted else { return Ok(false) };
+        if !is_all {
+            let releases = releases.clone();
+            let of_releases = self.blocking(move |store| of_index(store, &releases)).await?;
+            for (key, version) in of_releases {
+                images.entry(key).or_insert(version);
+            }
+        }
         let retired = self.catalog.retired().into_iter();
         let formerly =
             retired.filter_map(|found| Some((found.lease.key().clone(), found.openshift_version?)));
@@ -128,6 +142,20 @@ impl Collector {
         let store = self.store.clone();
         blocking(move || work(&store)).await
     }
+}
+
+/// The images that these releases have brought, each with the version of the release.
+fn of_index(
+    store: &ImageStore,
+    releases: &BTreeSet<String>,
+) -> Result<BTreeMap<ImageKey, OpenshiftVersion>, Error> {
+    let mut images = BTreeMap::new();
+    for release in releases {
+        if let Some(ResolvedRelease { version, images: brought, .. }) = store.resolved_release(release)? {
+            images.extend(brought.into_values().map(|image| (image.key, version.clone())));
+        }
+    }
+    Ok(images)
 }
 
 /// Those of the images that may be served where signatures are asked for.

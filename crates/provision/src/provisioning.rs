@@ -96,7 +96,8 @@ impl<W, J: Journey> Piece<W, J> {
         self
     }
 
-    /// Ends it. From then on its entries are nobody's.
+    /// Ends it. What it has begun itself is told to end, too, and may come to its next pause first, or to the end of a
+    /// file: for a moment its entries may still change.
     async fn stop(self) -> Roster {
         if let Stage::Begun { abort, ended } = self.stage {
             abort.abort();
@@ -252,6 +253,8 @@ impl Provisioning {
         if *is_complete && os_images.is_empty() && releases.is_empty() {
             self.provisioner.catalog.settle();
         }
+        // Its images are in the catalog by now.
+        self.provisioner.catalog.set_list_awaited(!is_complete);
         let of_os_images = self.releases.iter().map(|piece| piece.wanted.image.identity());
         let releases = releases.iter().map(ReleaseImage::identity).chain(of_os_images);
         self.names.send_replace(Names {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use coreos_names::{Arch, ImageKind};
 use image_store::{
     Catalog, DesiredImage, EntryId, Expected, ImageKey, ImageState, ImageStore, Lease, Limits, Lookup,
+    ResolvedImage, ResolvedRelease,
 };
 use provision::{Collector, Names};
 use tempfile::TempDir;
@@ -110,6 +111,42 @@ async fn nothing_is_removed_while_an_entry_may_want_it() {
         assert!(collector.collect(start + hour * HOUR).await.unwrap());
     }
     assert_eq!(hall.there_and_served().0, [true, false]);
+}
+
+#[tokio::test]
+async fn a_release_that_cannot_be_looked_up_keeps_only_what_a_release_has_brought() {
+    let hall = Hall::new();
+    let image = {
+        let lease = hall.publish(NEW);
+        let (key, sha256) = (lease.key().clone(), lease.sha256());
+        ResolvedImage { key, sha256, release_digest: "sha256:1".to_owned(), verified_by: [].into() }
+    };
+    drop(hall.publish(OLD));
+    let release = ResolvedRelease {
+        pullspec: "r.io/a:1".to_owned(),
+        digest: "sha256:1".to_owned(),
+        version: "4.18.52".parse().unwrap(),
+        arches: vec![Arch::X86_64],
+        images: [(Arch::X86_64, image)].into(),
+    };
+    hall.store.record_release(&release).unwrap();
+    let start = SystemTime::now();
+    let entry = hall.entry();
+    hall.catalog
+        .set_state(entry, ImageState::Failed { reason: "no route to host".to_owned(), retry_at: start });
+    let names = Names { releases: ["r.io/a:1".to_owned()].into(), is_complete: true, ..Names::default() };
+    let names = watch::Sender::new(names);
+    let collector = |retire_after| {
+        Collector::new(hall.store.clone(), Arc::clone(&hall.catalog), names.subscribe(), retire_after)
+    };
+    assert!(!collector(HOUR).collect(start).await.unwrap(), "it may be looked up yet");
+    // It has failed for longer than that.
+    assert!(collector(Duration::ZERO).collect(start).await.unwrap());
+    assert_eq!(hall.there_and_served().0, [false, true]);
+
+    names.send_replace(Names { is_complete: true, ..Names::default() });
+    assert!(collector(Duration::ZERO).collect(start).await.unwrap());
+    assert_eq!(hall.there_and_served().0, [false; 2], "no release of the list has brought it");
 }
 
 #[tokio::test]

@@ -103,6 +103,14 @@ pub enum Error {
         /// What has come of it.
         verdict: Box<Verdict>,
     },
+    /// The registry has said nothing of the account's pull secret: it was not reached, is not trusted, or is in trouble.
+    #[error("the account's pull secret cannot be tried, so Vault keeps what it has: {target}: {verdict}")]
+    NotTried {
+        /// What it was to be tried on.
+        target: CheckTarget,
+        /// What has come of it.
+        verdict: Box<Verdict>,
+    },
     /// The client that tries the pull secret cannot be made.
     #[error("cannot make the client that tries the pull secret")]
     Registry(#[source] oci_registry::Error),
@@ -136,6 +144,7 @@ impl Error {
             Self::DoesNotPull { .. } => 17,
             Self::Conflict { .. } => 18,
             Self::NotKept => 19,
+            Self::NotTried { .. } => 20,
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! [`Sync::run`] is the whole story, once: the account is introduced to single sign-on, asked for its pull secret, and what
 //! Vault holds is compared with it. A secret that differs is tried on a registry first, then written with
-//! check-and-set, so that nobody else's change is lost, and read back. One that does not differ is not written, since
-//! every version of it is another secret to guard.
+//! check-and-set, so that nobody else's change is lost, and read back. One that does not differ is neither tried nor
+//! written: every version of it is another secret to guard. A registry that says nothing of a secret, such as one that is
+//! away, keeps it from being written, too, but is told apart from one that refuses it.
 //!
 //! Nothing secret is ever part of an error or a log line. Every step has an error of its own.
 //!

@@ -1,6 +1,6 @@
 //! The story: account, Vault, registry, Vault.
 
-use oci_registry::{CheckTarget, PullSecret, Registry};
+use oci_registry::{CheckTarget, PullSecret, Registry, Verdict};
 use serde_json::Value;
 
 use crate::vault::Written;
@@ -42,11 +42,14 @@ impl Sync {
     pub async fn run(&self) -> Result<Outcome, Error> {
         let token = self.sso.access_token().await?;
         let (pull_secret, document) = self.accounts.pull_secret(&token).await?;
-        self.try_out(pull_secret).await?;
+        let mut untried = Some(pull_secret);
         for _ in 0..TRIES {
             let mut held = self.vault.read().await?;
             if holds(held.fields.get(self.vault.field()), &document) {
                 return Ok(Outcome::Unchanged { version: held.version });
+            }
+            if let Some(pull_secret) = untried.take() {
+                self.try_out(pull_secret).await?;
             }
             held.fields.insert(self.vault.field().to_owned(), document.to_string().into());
             match self.vault.write(&held.fields, held.version).await? {
@@ -73,7 +76,13 @@ impl Sync {
         if verdict.is_ok() {
             return Ok(());
         }
-        Err(Error::DoesNotPull { target: target.clone(), verdict: Box::new(verdict) })
+        let (target, verdict) = (target.clone(), Box::new(verdict));
+        Err(match *verdict {
+            Verdict::UntrustedCertificate(_) | Verdict::Unreachable(_) | Verdict::Failed(_) => {
+                Error::NotTried { target, verdict }
+            }
+            _ => Error::DoesNotPull { target, verdict },
+        })
     }
 }
 

@@ -234,3 +234,19 @@ async fn a_secret_that_does_not_pull_is_not_written() {
     site.accounts.rotate(serde_json::from_str(&registry.pull_secret()).unwrap());
     assert_eq!(sync().run().await.unwrap(), Outcome::Written { version: 1 });
 }
+
+#[tokio::test]
+async fn a_registry_that_is_away_keeps_only_another_secret_from_being_written() {
+    let site = Site::start().await;
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let target: CheckTarget = format!("{away}/release:4.18").parse().unwrap();
+    let config = Config { insecure: [away.to_string().parse().unwrap()].into(), ..Config::default() };
+    let sync = Sync { trial: Some((config, target)), ..site.sync(root()) };
+
+    let (error, text) = failure(&sync).await;
+    assert!(error.exit_code() == 20 && text.contains("Vault keeps what it has"), "{text}");
+    assert_eq!(site.vault.versions(PLACE), []);
+
+    site.vault.put(PLACE, json!({ FIELD: pull_secret("first").to_string() }));
+    assert_eq!(sync.run().await.unwrap(), Outcome::Unchanged { version: 1 });
+}

@@ -55,7 +55,7 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
         .map_err(|error| InvalidSettings::in_use("OS_IMAGE_DOWNLOAD_TRUSTED_CA_FILE", &error))?;
     let catalog = Arc::new(Catalog::default());
     let infra_envs = infra_envs(settings.infra_envs)?;
-    let (mut feed, list) = feed(settings.images, settings.registry, Arc::clone(&catalog)).await?;
+    let (mut feed, list) = feed(settings.images, settings.registry, &store, Arc::clone(&catalog)).await?;
     let mut provisioner = Provisioner::new(
         list.borrow().registry.clone(),
         origin,
@@ -111,6 +111,7 @@ async fn run(settings: ServeSettings) -> anyhow::Result<()> {
 async fn feed(
     images: ImageSettings,
     registry: oci_registry::Config,
+    store: &ImageStore,
     catalog: Arc<Catalog>,
 ) -> anyhow::Result<(Feed, watch::Receiver<Desired>)> {
     let source = match images.feed {
@@ -118,11 +119,12 @@ async fn feed(
         FeedSource::Directory(directory) => Source::Directory(directory),
         FeedSource::Kubernetes => {
             let cluster = Cluster::infer().await;
-            Source::Cluster(cluster.map_err(|error| InvalidSettings::in_use("FEED=kubernetes", &error))?)
+            let cluster = cluster.map_err(|error| InvalidSettings::in_use("FEED=kubernetes", &error))?;
+            Source::Cluster(cluster.remembering(store.clone()))
         }
         FeedSource::Pod => match Cluster::of_pod() {
             None => Source::None,
-            Some(Ok(cluster)) => Source::Cluster(cluster),
+            Some(Ok(cluster)) => Source::Cluster(cluster.remembering(store.clone())),
             Some(Err(error)) => {
                 tracing::warn!(error = %WithCauses(&error), "the cluster cannot be asked; only the environment counts");
                 Source::None

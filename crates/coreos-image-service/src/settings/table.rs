@@ -150,7 +150,7 @@ pub(crate) const SERVE: &[Setting] = &[
     Setting::new(
         "FEED",
         "auto",
-        "`kubernetes`: images are asked for by the ConfigMap and the Secret `coreos-image-service-feed`, too, and followed while they change; `auto`: in a pod, if its service account may read them; `none`",
+        "`kubernetes`: images are asked for by the ConfigMap and the Secret `coreos-image-service-feed`, too, and followed while they change; `auto`: in a pod, unless its service account may not read them; `none`",
     ),
     Setting::new(
         "FEED_DIR",

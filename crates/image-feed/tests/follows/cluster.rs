@@ -1,9 +1,12 @@
 //! A ConfigMap and a Secret.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use image_feed::{Cluster, Patience, Source};
+use image_feed::{Cluster, FEED_NAME, Patience, Source};
+use image_store::{ImageStore, Limits};
 use serde_json::{Value, json};
+use test_support::kubernetes::{Call, FakeKubernetes, Matching, Trouble};
 
 use crate::api_server::{ApiServer, NAMESPACE};
 use crate::site::{Site, releases};
@@ -12,6 +15,12 @@ use crate::site::{Site, releases};
 const PULL_SECRET: &str = "eyJhdXRocyI6e319";
 /// The same with a user and a password for `r.io`.
 const OTHER_PULL_SECRET: &str = "eyJhdXRocyI6eyJyLmlvIjp7InVzZXJuYW1lIjoiYSIsInBhc3N3b3JkIjoiYiJ9fX0=";
+
+const PATIENCE: Patience = Patience {
+    shortest: Duration::from_millis(10),
+    longest: Duration::from_millis(50),
+    forbidden: Duration::from_millis(20),
+};
 
 fn config(pullspecs: &[&str]) -> Value {
     json!({"release-images.json": releases(pullspecs)})
@@ -22,16 +31,12 @@ fn secret(base64: &str) -> Value {
 }
 
 fn start(server: &ApiServer, is_required: bool) -> Site {
+    follow(server.client(), NAMESPACE, is_required)
+}
+
+fn follow(client: kube::Client, namespace: &str, is_required: bool) -> Site {
     test_support::install_crypto_provider();
-    let patience = Patience {
-        shortest: Duration::from_millis(10),
-        longest: Duration::from_millis(50),
-        forbidden: Duration::from_millis(20),
-    };
-    Site::start(
-        Source::Cluster(Cluster::with_client(server.client(), NAMESPACE, is_required, patience)),
-        None,
-    )
+    Site::start(Source::Cluster(Cluster::with_client(client, namespace, is_required, PATIENCE)), None)
 }
 
 /// A feed that is at work, with `r.io/a:1`.
@@ -74,10 +79,23 @@ async fn what_is_not_there_is_waited_for_and_what_is_deleted_leaves_the_environm
     site.until(&["r.io/environment:1", "r.io/a:1"]).await;
     server.delete("configmaps");
     site.until(&["r.io/environment:1"]).await;
+}
+
+#[tokio::test]
+async fn a_pull_secret_that_is_gone_takes_nothing_with_it() {
+    let (server, site) = at_work().await;
+    let (registry, applied) = (site.list().registry, site.catalog.statistics().applied_lists());
     server.delete("secrets");
-    site.until(&[]).await;
+    site.until_refused(1).await;
+    assert_eq!(site.pullspecs(), ["r.io/environment:1", "r.io/a:1"]);
+    assert!(site.list().is_complete && site.list().registry.is_same(&registry));
+    let problem = site.catalog.list().problem;
+    assert_eq!(problem.as_deref(), Some(".dockerconfigjson: it was there, and is not any more"));
+
     server.apply("secrets", &secret(PULL_SECRET));
-    site.until(&["r.io/environment:1"]).await;
+    site.wait("all is well again", |site| site.catalog.list().problem.is_none()).await;
+    assert_eq!(site.catalog.statistics().applied_lists(), applied, "nothing has changed");
+    assert!(site.list().registry.is_same(&registry));
 }
 
 #[tokio::test]
@@ -92,6 +110,38 @@ async fn a_watch_that_breaks_or_is_too_old_is_begun_anew() {
     site.until(&["r.io/environment:1", "r.io/c:1"]).await;
     assert!(server.lists("configmaps") > lists, "it was listed again");
     assert_eq!(site.catalog.statistics().refused_lists(), 0);
+}
+
+/// A watch that is refused keeps the version at which it was to begin. When that is forgotten meanwhile, only a new list
+/// helps.
+#[tokio::test]
+async fn a_version_that_is_forgotten_before_the_watch_begins_is_not_insisted_on() {
+    let server = FakeKubernetes::start().await;
+    let put = |kind: &str, data: &Value| {
+        let metadata = json!({"name": FEED_NAME, "namespace": "default"});
+        server.put(json!({"apiVersion": "v1", "kind": kind, "metadata": metadata, "data": data}));
+    };
+    put("ConfigMap", &config(&["r.io/a:1"]));
+    put("Secret", &secret(PULL_SECRET));
+    let client = kube::Client::try_from(kube::Config::new(server.url().as_str().parse().unwrap())).unwrap();
+    let site = follow(client, "default", true);
+    site.until(&["r.io/environment:1", "r.io/a:1"]).await;
+
+    server.trouble(Matching::new("WATCH", "/configmaps"), Trouble::Status(500), usize::MAX);
+    server.compact();
+    let refused = Cell::new(0);
+    site.wait("watches were refused", |_| {
+        let is_watch = |call: &Call| call.method == "WATCH" && call.path.ends_with("/configmaps");
+        refused.set(refused.get() + server.take_calls().into_iter().filter(is_watch).count());
+        refused.get() > 3
+    })
+    .await;
+    server.compact();
+    put("ConfigMap", &config(&["r.io/b:1"]));
+    server.heal();
+    site.until(&["r.io/environment:1", "r.io/b:1"]).await;
+    put("ConfigMap", &config(&["r.io/c:1"]));
+    site.until(&["r.io/environment:1", "r.io/c:1"]).await;
 }
 
 #[tokio::test]
@@ -130,14 +180,58 @@ async fn without_permission_the_environment_counts_until_there_is_one() {
 }
 
 #[tokio::test]
-async fn a_list_is_complete_without_a_feed_only_where_none_is_required() {
+async fn a_list_is_complete_without_a_feed_only_where_none_may_be_read() {
+    for is_required in [true, false] {
+        let server = ApiServer::start().await;
+        server.refuse(Some(500));
+        let site = start(&server, is_required);
+        site.wait("it was asked in vain", |_| server.requests().len() > 10).await;
+        assert!(!site.list().is_complete, "there may be a feed");
+        server.refuse(Some(404));
+        site.until(&[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_start_without_the_api_server_begins_with_what_the_feed_was_last() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = ImageStore::open(directory.path(), Limits::default()).unwrap();
     let server = ApiServer::start().await;
-    server.refuse(Some(500));
-    let [required, optional] = [true, false].map(|is_required| start(&server, is_required));
-    optional.until(&[]).await;
-    let asked = server.requests().len();
-    required.wait("it was asked in vain", |_| server.requests().len() > asked + 10).await;
-    assert!(!required.list().is_complete);
+    server.apply("configmaps", &config(&["r.io/a:1"]));
+    server.apply("secrets", &secret(OTHER_PULL_SECRET));
+    let start = || {
+        test_support::install_crypto_provider();
+        let cluster = Cluster::with_client(server.client(), NAMESPACE, false, PATIENCE);
+        Site::start(Source::Cluster(cluster.remembering(store.clone())), None)
+    };
+    let remembered = || store.remembered_feed::<Value>().unwrap();
+    let site = start();
+    site.until(&["r.io/environment:1", "r.io/a:1"]).await;
+    site.wait("it is kept", |_| remembered().is_some()).await;
+    assert!(!remembered().unwrap().to_string().contains("auths"), "secrets are not kept");
+    drop(site);
+
+    server.refuse(Some(503));
+    let site = start();
+    let is_as_before =
+        |site: &Site| !site.list().is_complete && site.pullspecs() == ["r.io/environment:1", "r.io/a:1"];
+    assert!(is_as_before(&site));
+    for status in [503, 403] {
+        server.refuse(Some(status));
+        let asked = server.requests().len();
+        site.wait("it was asked in vain", |_| server.requests().len() > asked + 6).await;
+        assert!(is_as_before(&site), "{:?}", site.list());
+    }
+    server.apply("configmaps", &config(&["r.io/b:1"]));
+    server.refuse(None);
+    site.until(&["r.io/environment:1", "r.io/b:1"]).await;
+    drop(site);
+
+    // A feed that is gone for good is no feed at the next start.
+    server.delete("configmaps");
+    let site = start();
+    site.until(&["r.io/environment:1"]).await;
+    site.wait("it is forgotten", |_| remembered().is_none()).await;
 }
 
 #[tokio::test]

@@ -103,9 +103,10 @@ async fn the_pull_secret_of_the_environment_is_read_again_when_its_file_changes(
     assert_eq!(site.pullspecs(), ["r.io/environment:1"]);
     let first = site.list().registry;
     fs::write(&file, "{").unwrap();
-    site.until_refused(1).await;
+    site.wait("it is told", |site| site.catalog.list().problem.is_some()).await;
     assert!(site.list().registry.is_same(&first));
     fs::write(&file, r#"{"auths":{"r.io":{"username":"a","password":"b"}}}"#).unwrap();
     site.wait("there is another client", |site| !site.list().registry.is_same(&first)).await;
     assert_eq!(site.pullspecs(), ["r.io/environment:1"]);
+    assert_eq!(site.catalog.list().problem, None);
 }

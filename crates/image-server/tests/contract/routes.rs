@@ -212,6 +212,24 @@ async fn an_image_that_is_not_ready_is_announced_with_its_state() {
 }
 
 #[tokio::test]
+async fn nothing_is_unknown_for_good_before_the_list_was_read() {
+    let site = Site::start().await;
+    let initrd = format!("/images/{ID}/pxe-initrd?version=9.9");
+    let iso = FULL_ISO.replace("4.18", "9.9");
+    for path in [&iso, "/boot-artifacts/rootfs?version=9.9", "/boot-artifacts/other?version=9.9", &initrd] {
+        site.catalog.set_list_awaited(true);
+        let answer = site.get(path).await;
+        answer.assert_trouble(503, "it is not known yet which images there are to be; try again in 10 s");
+        assert_eq!(answer.header("retry-after"), Some("10"));
+        site.catalog.set_list_awaited(false);
+        let status = site.get(path).await.status;
+        assert!([400, 404].contains(&status.as_u16()), "{path}: {status}");
+    }
+    site.catalog.set_list_awaited(true);
+    assert_eq!(site.head(FULL_ISO).await.status, 200, "what is known is served");
+}
+
+#[tokio::test]
 async fn a_failed_image_is_announced_for_after_its_next_attempt() {
     let retry_at = SystemTime::now() + Duration::from_secs(100);
     let catalog = Arc::new(Catalog::default());

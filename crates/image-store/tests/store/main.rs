@@ -1,6 +1,7 @@
 //! The data directory.
 
 mod adoption;
+mod feed;
 mod nmstate;
 mod proofs;
 mod published;

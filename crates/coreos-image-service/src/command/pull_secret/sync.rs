@@ -22,7 +22,8 @@ pub(crate) fn command() -> Command {
         .after_help(
             "Exit codes: 0 Vault holds the account's pull secret; 10 a file or certificate cannot be used; 11 single \
              sign-on; 12 the account service; 13 Vault's login; 14 reading and 15 writing Vault; 16 what was given out is \
-             no pull secret; 17 it does not pull; 18 somebody else keeps writing; 19 Vault did not keep it; 64 settings.",
+             no pull secret; 17 it does not pull; 18 somebody else keeps writing; 19 Vault did not keep it; 20 the \
+             registry on which it is tried does not answer, or not to the point; 64 settings.",
         );
     table::add_flags(sync, &TABLES)
 }
