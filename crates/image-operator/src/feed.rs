@@ -5,14 +5,15 @@
 
 mod certificates;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oci_registry::PullSecret;
 use release_payload::release_images::{self, ReleaseImage};
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::inputs::{PullSecretSeen, Seen};
+use crate::inputs::{ConfigData, PullSecretSeen, Seen};
+use crate::select::Listed;
 
 /// The name of both objects.
 pub const FEED_NAME: &str = "coreos-image-service-feed";
@@ -106,6 +107,19 @@ pub(crate) fn config_data(
     }
     let largest = data.iter().max_by_key(|(_, value)| value.len()).map_or(RELEASE_IMAGES, |(key, _)| *key);
     Err(FeedTooLarge { size, largest })
+}
+
+/// What a ConfigMap that was written before lists. Entries that are not understood, because somebody changed them, are
+/// left out.
+pub(crate) fn listed(config: &ConfigData) -> Vec<Listed> {
+    let Some(Ok(Value::Array(entries))) = config.get(RELEASE_IMAGES).map(|list| serde_json::from_str(list))
+    else {
+        return Vec::new();
+    };
+    let releases = entries
+        .into_iter()
+        .filter_map(|entry| release_images::parse(&Value::Array(vec![entry]).to_string()).ok()?.pop());
+    releases.map(|entry| Listed { entry, sets: BTreeSet::new() }).collect()
 }
 
 fn pull_secret(seen: &PullSecretSeen) -> Result<SecretString, PullSecretProblem> {

@@ -59,6 +59,8 @@ pub(crate) struct Seen {
     /// The ConfigMaps with trusted CAs, in the order of the spec.
     pub(crate) ca_bundles: Vec<ConfigData>,
     pub(crate) pull_secret: PullSecretSeen,
+    /// The ConfigMap that we write ourselves.
+    pub(crate) feed: Option<ConfigData>,
     /// What can be seen no more and is therefore taken as it was.
     pub(crate) stale: Vec<String>,
 }
@@ -222,6 +224,7 @@ impl Inputs {
                     _ => None,
                 },
             },
+            feed: config(&NamedKey::new(NamedKind::ConfigMap, &self.namespace, FEED_NAME)),
             stale,
         })
     }

@@ -1,6 +1,6 @@
 //! The life of the operator: it stands by until it leads, and while it leads keeps the cluster as the admin wants it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +14,16 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::crd::{CoreosImageServiceStatus, NAME, ReleaseState, ReleaseStatus};
 use crate::election::{Candidate, ElectionSettings};
+use crate::feed;
 use crate::inputs::{Inputs, Own};
 use crate::metrics::Metrics;
 use crate::payloads::Payloads;
 use crate::plan::Plan;
 use crate::probes::{self, Pulse};
 use crate::readings::{ReadSettings, Readings};
-use crate::select::{self, Facts};
+use crate::select::{self, Facts, Listed};
 use crate::watched::WatchSettings;
-use crate::write::Writer;
+use crate::write::{Writer, Written};
 
 /// What the operator works with.
 #[derive(Clone, Debug)]
@@ -188,7 +189,10 @@ struct Leading<'a> {
 struct Subject {
     uid: Option<String>,
     writer: Writer,
-    listed: BTreeSet<Reference>,
+    /// What the feed has, or may have where an answer was lost.
+    listed: BTreeMap<Reference, Listed>,
+    /// Whether the feed was looked at, which may know what the status has lost.
+    has_read_feed: bool,
 }
 
 impl Leading<'_> {
@@ -201,10 +205,11 @@ impl Leading<'_> {
             }
             Err(waiting) => return self.wait(waiting),
         };
-        let mut subject = match self.subject.take() {
-            Some(subject) if subject.uid == own.metadata.uid => subject,
-            _ => self.begin(&own),
-        };
+        // It stays in its place, so that a round that is broken off forgets nothing.
+        if self.subject.as_ref().is_none_or(|subject| subject.uid != own.metadata.uid) {
+            self.subject = Some(self.begin(&own));
+        }
+        let Some(subject) = &mut self.subject else { return Reconciled::Waiting };
         let seen = match &own.spec {
             Ok(spec) => {
                 self.inputs.follow(spec);
@@ -212,50 +217,61 @@ impl Leading<'_> {
             }
             Err(problem) => Err(vec![problem.clone()]),
         };
-        let plan = Plan::make(&own, seen, &mut self.readings, &subject.listed);
-        if plan.feed.is_none() {
-            let what = plan.waiting.iter().chain(plan.problems.iter().map(|problem| &problem.message));
-            let what: Vec<_> = what.map(String::as_str).collect();
-            let _ = self.wait(what.join("; "));
-        } else {
-            self.waiting.clear();
+        if let (Ok(seen), false) = (&seen, subject.has_read_feed) {
+            subject.has_read_feed = true;
+            for listed in seen.feed.iter().flat_map(feed::listed) {
+                subject.listed.entry(listed.entry.pullspec.clone()).or_insert(listed);
+            }
         }
-        let writes_feed = plan.feed.is_some();
-        let listed = plan.listed.clone();
+        let plan = Plan::make(&own, seen, &mut self.readings, &subject.listed);
+        let waits_for = plan.feed.is_none().then(|| {
+            let what = plan.waiting.iter().chain(plan.problems.iter().map(|problem| &problem.message));
+            what.map(String::as_str).collect::<Vec<_>>().join("; ")
+        });
         if let Some(outcomes) = &plan.outcomes {
             let states: Vec<_> = outcomes.iter().map(|outcome| outcome.state).collect();
             self.metrics.releases(&states);
         }
-        let result = subject.writer.write(&own, plan).await;
-        let result = match result {
-            Ok(()) if writes_feed => {
-                subject.listed = listed;
+        let listed = plan.listed.clone();
+        if waits_for.is_none() {
+            // Should the answer be lost, the feed has either.
+            subject.listed.extend(listed.clone());
+        }
+        let Written { feed, failures } = subject.writer.write(&own, plan).await;
+        if feed {
+            subject.listed = listed;
+        }
+        for error in &failures {
+            tracing::warn!(%error, "the cluster is not as it is wanted; it is tried again");
+        }
+        match waits_for {
+            _ if !failures.is_empty() => Reconciled::Failed,
+            Some(what) => self.wait(what),
+            None => {
+                self.waiting.clear();
                 Reconciled::Done
             }
-            Ok(()) => Reconciled::Waiting,
-            Err(error) => {
-                tracing::warn!(%error, "the cluster is not as it is wanted; it is tried again");
-                Reconciled::Failed
-            }
-        };
-        self.subject = Some(subject);
-        result
+        }
     }
 
     /// Takes up where an earlier process stopped: what it had found out is in the status.
     fn begin(&mut self, own: &Own) -> Subject {
         let Settings { namespace, identity, .. } = &self.operator.settings;
-        let mut listed = BTreeSet::new();
+        let mut listed = BTreeMap::<Reference, Listed>::new();
         for release in own.status.iter().flat_map(|CoreosImageServiceStatus { releases, .. }| releases) {
             let Ok(pullspec) = select::pullspec(&release.pullspec) else { continue };
             let Some(facts) = facts(release) else { continue };
             if release.state == ReleaseState::Listed {
-                listed.insert(pullspec.clone());
+                let entry = || select::release(&pullspec, &facts, &facts.arches);
+                let listed = listed
+                    .entry(pullspec.clone())
+                    .or_insert_with(|| Listed { entry: entry(), sets: BTreeSet::new() });
+                listed.sets.insert(release.name.clone());
             }
             self.readings.remember(pullspec, facts);
         }
         let writer = Writer::new(self.operator.client.clone(), namespace, identity, self.metrics.clone());
-        Subject { uid: own.metadata.uid.clone(), writer, listed }
+        Subject { uid: own.metadata.uid.clone(), writer, listed, has_read_feed: false }
     }
 
     /// Says once what is waited for.

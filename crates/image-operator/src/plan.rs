@@ -14,7 +14,7 @@ use crate::feed::{self, Access};
 use crate::inputs::{Own, Seen};
 use crate::policy::Policy;
 use crate::readings::Readings;
-use crate::select::{self, Candidate, Desired, Known, Observed, Outcome};
+use crate::select::{self, Candidate, Desired, Known, Listed, Observed, Outcome};
 
 /// What is to be written.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ pub(crate) struct Plan {
     /// What became of each set; `None` while that is not known.
     pub(crate) outcomes: Option<Vec<Outcome>>,
     /// The release images of the feed.
-    pub(crate) listed: BTreeSet<Reference>,
+    pub(crate) listed: BTreeMap<Reference, Listed>,
     /// What is waited for before anything can be written.
     pub(crate) waiting: Vec<String>,
     /// What needs a person.
@@ -96,7 +96,7 @@ impl Plan {
         own: &Own,
         seen: Result<Seen, Vec<String>>,
         readings: &mut Readings,
-        listed: &BTreeSet<Reference>,
+        listed: &BTreeMap<Reference, Listed>,
     ) -> Self {
         let owner =
             Owner { uid: own.metadata.uid.clone().unwrap_or_default(), generation: own.metadata.generation };
@@ -123,7 +123,7 @@ impl Plan {
         policy: Policy,
         seen: Seen,
         readings: &mut Readings,
-        listed: &BTreeSet<Reference>,
+        listed: &BTreeMap<Reference, Listed>,
     ) -> Self {
         if !seen.stale.is_empty() {
             self.problems.push(Problem::new("SourcesUnreadable", seen.stale.join("; ")));
@@ -145,7 +145,7 @@ impl Plan {
         let pullspecs = |candidates: Vec<Candidate>| -> BTreeSet<Reference> {
             candidates.into_iter().filter_map(|candidate| candidate.pullspec.ok()).collect()
         };
-        readings.want(&pullspecs(select::candidates(&observed)));
+        readings.want(&pullspecs(select::candidates(&observed)), listed);
         observed.known = readings.known();
         let desired = select::select(&observed);
 
@@ -184,7 +184,7 @@ impl Plan {
         if !failed.is_empty() {
             self.problems.push(Problem::new("ReleasesFailed", failed.join("; ")));
         }
-        self.listed = desired.releases.into_iter().map(|release| release.pullspec).collect();
+        self.listed = desired.listed;
         self.outcomes = Some(desired.outcomes);
         self
     }

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::crd::{CoreosImageServiceStatus, ReleaseState, ReleaseStatus};
+use crate::crd::{CoreosImageServiceStatus, ReleaseStatus};
 use crate::plan::{Plan, Problem};
 use crate::select::Outcome;
 
@@ -21,9 +21,7 @@ pub(crate) fn of(
         None => previous.map(|previous| previous.releases.clone()).unwrap_or_default(),
     };
     let listed = match &plan.feed {
-        Some(_) if failure.is_none() => count(
-            releases.iter().filter(|release: &&ReleaseStatus| release.state == ReleaseState::Listed).count(),
-        ),
+        Some(_) if failure.is_none() => count(plan.listed.len()),
         _ => previous.map(|previous| previous.listed).unwrap_or_default(),
     };
     let ready = ready(plan, failure, listed);
