@@ -25,6 +25,9 @@ use crate::select::{self, Facts, Listed};
 use crate::watched::WatchSettings;
 use crate::write::{Writer, Written};
 
+/// How often the loop turns, even where nothing happens, to show that it can.
+const IDLE_TURN: Duration = Duration::from_secs(30);
+
 /// What the operator works with.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -42,6 +45,9 @@ pub struct Settings {
     pub settle: Duration,
     /// How often everything is compared without any change.
     pub resync: Duration,
+    /// How long one comparison may take, with all that it writes. A request that is never answered would otherwise
+    /// stop everything while the lease is kept.
+    pub longest_round: Duration,
 }
 
 impl Settings {
@@ -55,6 +61,7 @@ impl Settings {
             read: ReadSettings::default(),
             settle: Duration::from_millis(500),
             resync: Duration::from_mins(10),
+            longest_round: Duration::from_mins(2),
         }
     }
 }
@@ -111,6 +118,7 @@ impl Operator {
                 () = &mut stop => true,
             };
             self.metrics.leads(false);
+            self.pulse.stands_by();
             if stopped {
                 candidate.release().await;
                 tracing::info!(lease.holder = identity, "stopped");
@@ -121,7 +129,7 @@ impl Operator {
     }
 
     async fn lead(&self) -> std::convert::Infallible {
-        let Settings { namespace, watch, read, settle, resync, .. } = &self.settings;
+        let Settings { namespace, watch, read, settle, resync, longest_round, .. } = &self.settings;
         let changed = Arc::new(Notify::new());
         let mut leading = Leading {
             inputs: Inputs::watch(&self.client, namespace, watch, &changed),
@@ -134,8 +142,10 @@ impl Operator {
         let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
         let mut next = Instant::now() + *resync;
         loop {
+            self.pulse.turns();
             tokio::select! {
                 () = changed.notified() => {}
+                () = tokio::time::sleep(IDLE_TURN) => continue,
                 () = leading.readings.learn() => {}
                 () = tokio::time::sleep_until(next) => {}
             }
@@ -144,7 +154,11 @@ impl Operator {
             while Instant::now() < settled {
                 let _ = tokio::time::timeout_at(settled, leading.readings.learn()).await;
             }
-            let result = leading.reconcile().await;
+            let round = tokio::time::timeout(*longest_round, leading.reconcile()).await;
+            let result = round.unwrap_or_else(|_| {
+                tracing::warn!(round.longest = ?longest_round, "the cluster does not answer; it is tried again");
+                Reconciled::Failed
+            });
             self.metrics.reconciled(result.name(), Timestamp::now().as_second());
             next = Instant::now()
                 + if result == Reconciled::Failed {
