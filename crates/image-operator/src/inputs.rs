@@ -145,7 +145,7 @@ impl Inputs {
     pub(crate) fn own(&self) -> Result<Option<Own>, String> {
         match self.own.reading() {
             Reading::NotYet(problem) => Err(not_read("CoreosImageService", problem)),
-            Reading::NoSuchKind => {
+            Reading::NoSuchKind | Reading::KindGone => {
                 Err("the CustomResourceDefinition of CoreosImageService is not installed".to_owned())
             }
             Reading::Known | Reading::Stale(_) => Ok(self.own.get(&self.namespace, NAME)),
@@ -191,6 +191,7 @@ impl Inputs {
             match reading {
                 Reading::NotYet(problem) => waiting.push(not_read(&what, problem)),
                 Reading::Stale(problem) => stale.push(format!("{what}: {problem}")),
+                Reading::KindGone => stale.push(format!("{what}: the cluster has this kind no more")),
                 Reading::Known | Reading::NoSuchKind => {}
             }
         }

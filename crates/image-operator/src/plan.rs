@@ -149,8 +149,16 @@ impl Plan {
         observed.known = readings.known();
         let desired = select::select(&observed);
 
+        // Each change of the two restarts pods: what is not settled yet would restart them twice.
+        let settled = desired.outcomes.iter().all(|outcome| outcome.state != ReleaseState::Pending);
+        let all_known = desired
+            .listed
+            .keys()
+            .all(|pullspec| observed.known.get(pullspec).is_some_and(|known| known.facts.is_some()));
         if spec.fill_os_images {
             match agent {
+                // A release of which only the feed tells could not be named in the list.
+                Some(_) if !(settled && all_known) => {}
                 Some(agent) => {
                     let wanted = os_images(&desired, &observed.known);
                     // An empty list means "the default" to its owner: dozens of images.
@@ -174,7 +182,9 @@ impl Plan {
             Ok(config) => self.feed = Some(FeedPlan { config, pull_secret: access.pull_secret }),
             Err(error) => self.problems.push(Problem::new("FeedTooLarge", error.to_string())),
         }
-        self.deployment.clone_from(&spec.deployment_ref);
+        if settled {
+            self.deployment.clone_from(&spec.deployment_ref);
+        }
         let failed: Vec<_> = desired
             .outcomes
             .iter()

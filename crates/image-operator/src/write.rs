@@ -238,7 +238,8 @@ impl Writer {
     ) -> Result<(), WriteError> {
         let previous = self.status.as_ref().or(own.status.as_ref());
         let status = status::of(plan, failure.map(ToString::to_string), previous);
-        if previous == Some(&status) {
+        // Also where others have changed or cleared it.
+        if previous == Some(&status) && own.status.as_ref() == Some(&status) {
             return Ok(());
         }
         let api = Api::<CoreosImageService>::namespaced(self.client.clone(), &self.namespace);

@@ -97,7 +97,7 @@ async fn write(plans: Vec<Plan>, steps: Vec<Step>) -> (Vec<Written>, Vec<(String
     let serving = tokio::spawn(serve(server, steps));
     let client = Client::new(service, "ns");
     let mut writer = Writer::new(client, "ns", "test", Metrics::new(prometheus::Registry::new()).unwrap());
-    let own = Own {
+    let mut own = Own {
         metadata: kube::api::ObjectMeta::default(),
         spec: Ok(CoreosImageServiceSpec::default()),
         status: None,
@@ -105,6 +105,7 @@ async fn write(plans: Vec<Plan>, steps: Vec<Step>) -> (Vec<Written>, Vec<(String
     let mut results = Vec::new();
     for plan in plans {
         results.push(writer.write(&own, plan).await);
+        own.status.clone_from(&writer.status);
     }
     (results, serving.await.unwrap())
 }

@@ -73,6 +73,55 @@ async fn visible_sets_that_follow_each_other_leave_no_gap() {
 }
 
 #[tokio::test]
+async fn a_status_that_others_clear_is_put_right() {
+    let hub = Hub::fake().await;
+    hub.set("s1", "r.example.com/ocp:4.18.1").await;
+    hub.install("one", "s1").await;
+    let _operator = hub.operate("a");
+    hub.lists(&["4.18.1"]).await;
+    hub.says("Ready", "Written").await;
+    clear_status(&hub).await;
+    hub.says("Ready", "Written").await;
+    assert_eq!(hub.status().await["releases"][0]["version"], "4.18.1");
+}
+
+#[tokio::test]
+async fn os_images_are_left_alone_until_everything_is_read() {
+    let hub = Hub::fake().await;
+    let agent = json!({"apiVersion": "agent-install.openshift.io/v1beta1", "kind": "AgentServiceConfig", "metadata": {"name": "agent"}, "spec": {}});
+    hub.apply(agent).await;
+    hub.configure(json!({"fillOsImages": true})).await;
+    let sets: Vec<_> = (0..12).map(|number| format!("4.18.{number}")).collect();
+    for version in &sets {
+        hub.set(version, &format!("r.example.com/ocp:{version}")).await;
+        hub.install(version, version).await;
+    }
+    let mut settings = crate::hub::settings("a");
+    settings.read.at_a_time = 1;
+    let _operator = hub.operate_with(settings);
+    let filled = async || {
+        let agent = hub.get("AgentServiceConfig", "agent").await.unwrap();
+        agent["spec"]["osImages"].as_array().is_some_and(|images| images.len() == 12)
+    };
+    crate::hub::eventually("it is filled", filled).await;
+    let writes = hub.cluster.faulty().take_calls();
+    let writes = writes
+        .iter()
+        .filter(|call| call.method == "PATCH" && call.path.ends_with("/agentserviceconfigs/agent"));
+    // One of them is this test's own.
+    assert_eq!(writes.count(), 2);
+}
+
+async fn clear_status(hub: &Hub) {
+    let lost = json!({"status": {"listed": 0, "conditions": [], "releases": []}});
+    hub.cluster
+        .api("CoreosImageService", Some(NAMESPACE))
+        .patch_status("coreos-image-service", &PatchParams::default(), &Patch::Merge(lost))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_status_that_is_lost_empties_nothing() {
     let hub = Hub::fake().await;
     hub.set("s1", "r.example.com/ocp:4.18.1").await;
@@ -81,12 +130,7 @@ async fn a_status_that_is_lost_empties_nothing() {
     hub.lists(&["4.18.1"]).await;
     hub.says("Ready", "Written").await;
     operator.stop().await;
-    let lost = json!({"status": {"listed": 0, "conditions": [], "releases": []}});
-    hub.cluster
-        .api("CoreosImageService", Some(NAMESPACE))
-        .patch_status("coreos-image-service", &PatchParams::default(), &Patch::Merge(lost))
-        .await
-        .unwrap();
+    clear_status(&hub).await;
     hub.payloads.break_image("r.example.com/ocp:4.18.1");
     hub.set("s2", "r.example.com/ocp:4.19.1").await;
     hub.install("two", "s2").await;
