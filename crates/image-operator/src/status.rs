@@ -10,6 +10,9 @@ use crate::select::Outcome;
 /// What the API server takes of a condition's message.
 const LONGEST_MESSAGE: usize = 32_768;
 
+/// How much is said of one release, in characters: hundreds of them make one object.
+const LONGEST_REASON: usize = 512;
+
 /// The status. A condition whose status stays keeps the time of its last change.
 pub(crate) fn of(
     plan: &Plan,
@@ -103,7 +106,7 @@ fn release(outcome: &Outcome) -> ReleaseStatus {
             })
             .unwrap_or_default(),
         state: outcome.state,
-        message: outcome.message.clone(),
+        message: outcome.message.chars().take(LONGEST_REASON).collect(),
     }
 }
 
