@@ -56,8 +56,8 @@ pub(crate) struct Seen {
     pub(crate) mirror_sets: Vec<Value>,
     /// The ConfigMap of `mirrorRegistryRef`.
     pub(crate) mirror_registry: Option<ConfigData>,
-    /// The ConfigMaps with trusted CAs, in the order of the spec.
-    pub(crate) ca_bundles: Vec<ConfigData>,
+    /// The ConfigMaps with trusted CAs, in the order of the spec, each with its name for people.
+    pub(crate) ca_bundles: Vec<(String, ConfigData)>,
     pub(crate) pull_secret: PullSecretSeen,
     /// The ConfigMap that we write ourselves.
     pub(crate) feed: Option<ConfigData>,
@@ -216,7 +216,11 @@ impl Inputs {
             agent: self.agent.get("", kinds::AGENT),
             mirror_sets: self.mirrors.iter().flat_map(Watched::objects).collect(),
             mirror_registry: self.mirror_registry().and_then(|key| config(&key)),
-            ca_bundles: self.ca_bundles(spec).iter().filter_map(config).collect(),
+            ca_bundles: self
+                .ca_bundles(spec)
+                .iter()
+                .filter_map(|key| Some((key.to_string(), config(key)?)))
+                .collect(),
             pull_secret: PullSecretSeen {
                 place: format!("{}/{}", secret_key.namespace, secret_key.name),
                 key,

@@ -128,8 +128,8 @@ impl Plan {
         if !seen.stale.is_empty() {
             self.problems.push(Problem::new("SourcesUnreadable", seen.stale.join("; ")));
         }
-        let (access, problem) = Access::gather(&seen);
-        self.problems.extend(problem.map(|problem| Problem::new("PullSecretUnusable", problem.to_string())));
+        let (access, problems) = Access::gather(&seen);
+        self.problems.extend(problems);
 
         let Seen { sets, referenced, os_image_versions, arches, agent, .. } = seen;
         readings.reach_by(&access);
