@@ -62,6 +62,7 @@ pub struct CoreosImageServiceSpec {
 pub struct PolicySpec {
     /// The architectures that images are wanted for; without it those of the InfraEnvs and the hub's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub architectures: Option<Vec<Architecture>>,
     /// Sets that carry all of these. `coreos-image-service.io/include: "true"`, as a label or an annotation, always counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -297,6 +298,7 @@ mod tests {
             spec["policy"]["properties"]["architectures"]["items"]["enum"],
             json!(["x86_64", "arm64", "ppc64le", "s390x"])
         );
+        assert_eq!(spec["policy"]["properties"]["architectures"]["minItems"], 1);
         assert_eq!(
             schema["properties"]["status"]["properties"]["conditions"]["x-kubernetes-list-map-keys"],
             json!(["type"])

@@ -5,14 +5,17 @@
 
 mod certificates;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use oci_registry::PullSecret;
+use oci_registry::{PullSecret, RegistriesConf};
+use release_payload::mirror_sets;
 use release_payload::release_images::{self, ReleaseImage};
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::inputs::{PullSecretSeen, Seen};
+use crate::inputs::{ConfigData, PullSecretSeen, Seen};
+use crate::plan::Problem;
+use crate::select::Listed;
 
 /// The name of both objects.
 pub const FEED_NAME: &str = "coreos-image-service-feed";
@@ -67,24 +70,32 @@ pub(crate) enum PullSecretProblem {
 }
 
 impl Access {
-    /// Reads it out of what the cluster says; with what is wrong with the pull secret, which harms nothing else.
-    pub(crate) fn gather(seen: &Seen) -> (Self, Option<PullSecretProblem>) {
-        let (pull_secret, problem) = match pull_secret(&seen.pull_secret) {
-            Ok(secret) => (Some(secret), None),
-            Err(problem) => (None, Some(problem)),
-        };
+    /// Reads it out of what the cluster says; with what is wrong with parts of it, which are left out and harm nothing
+    /// else. Each part is read as the image service will, which uses nothing of a text that is wrong somewhere.
+    pub(crate) fn gather(seen: &Seen) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let pull_secret = pull_secret(&seen.pull_secret)
+            .map_err(|problem| problems.push(Problem::new("PullSecretUnusable", problem.to_string())))
+            .ok();
         let mirror_registry = |key: &str| seen.mirror_registry.as_ref()?.get(key);
+        let registries_conf =
+            mirror_registry(REGISTRIES_CONF).filter(|conf| !conf.trim().is_empty()).filter(|conf| {
+                let read = RegistriesConf::parse(REGISTRIES_CONF, conf);
+                problems.extend(read.as_ref().err().map(|error| {
+                    let message = format!("the ConfigMap of mirrorRegistryRef is left out: {error}");
+                    Problem::new("RegistriesConfUnusable", message)
+                }));
+                read.is_ok()
+            });
+        let mirrors = mirrors(&seen.mirror_sets, &mut problems);
         let bundles = mirror_registry("ca-bundle.crt")
+            .map(|bundle| ("the ConfigMap of mirrorRegistryRef".to_owned(), bundle))
             .into_iter()
-            .chain(seen.ca_bundles.iter().flat_map(BTreeMap::values))
-            .map(String::as_str);
-        let access = Self {
-            pull_secret,
-            registries_conf: mirror_registry(REGISTRIES_CONF).filter(|conf| !conf.trim().is_empty()).cloned(),
-            mirrors: mirrors(&seen.mirror_sets),
-            trusted_ca: certificates::bundle(bundles),
-        };
-        (access, problem)
+            .chain(seen.ca_bundles.iter().flat_map(|(name, data)| {
+                data.iter().map(move |(key, bundle)| (format!("{key} of {name}"), bundle))
+            }));
+        let trusted_ca = certificates::bundle(bundles, &mut problems);
+        (Self { pull_secret, registries_conf: registries_conf.cloned(), mirrors, trusted_ca }, problems)
     }
 }
 
@@ -108,6 +119,19 @@ pub(crate) fn config_data(
     Err(FeedTooLarge { size, largest })
 }
 
+/// What a ConfigMap that was written before lists. Entries that are not understood, because somebody changed them, are
+/// left out.
+pub(crate) fn listed(config: &ConfigData) -> Vec<Listed> {
+    let Some(Ok(Value::Array(entries))) = config.get(RELEASE_IMAGES).map(|list| serde_json::from_str(list))
+    else {
+        return Vec::new();
+    };
+    let releases = entries
+        .into_iter()
+        .filter_map(|entry| release_images::parse(&Value::Array(vec![entry]).to_string()).ok()?.pop());
+    releases.map(|entry| Listed { entry, sets: BTreeSet::new() }).collect()
+}
+
 fn pull_secret(seen: &PullSecretSeen) -> Result<SecretString, PullSecretProblem> {
     let PullSecretSeen { place, key, data } = seen;
     let (place, key) = (place.clone(), key.clone());
@@ -120,9 +144,20 @@ fn pull_secret(seen: &PullSecretSeen) -> Result<SecretString, PullSecretProblem>
     }
 }
 
-fn mirrors(sets: &[Value]) -> Option<String> {
-    // JSON values can always be written as YAML.
-    let documents: Vec<_> = sets.iter().filter_map(|set| serde_yaml_ng::to_string(set).ok()).collect();
+fn mirrors(sets: &[Value], problems: &mut Vec<Problem>) -> Option<String> {
+    let mut documents = Vec::new();
+    for set in sets {
+        // JSON values can always be written as YAML.
+        let Ok(document) = serde_yaml_ng::to_string(set) else { continue };
+        match mirror_sets::parse(&document) {
+            Ok(_) => documents.push(document),
+            Err(error) => {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let (kind, name) = (text(&set["kind"]), text(&set["metadata"]["name"]));
+                problems.push(Problem::new("MirrorsUnusable", format!("{kind} {name} is left out: {error}")));
+            }
+        }
+    }
     (!documents.is_empty()).then(|| documents.join("---\n"))
 }
 
@@ -146,8 +181,12 @@ mod tests {
     #[test]
     fn mirror_sets_are_yaml_documents() {
         let set = |name: &str| json!({"kind": "ImageDigestMirrorSet", "metadata": {"name": name}, "spec": {"imageDigestMirrors": []}});
-        assert_eq!(mirrors(&[]), None);
-        let text = mirrors(&[set("a"), set("b")]).unwrap();
+        let mut problems = Vec::new();
+        assert_eq!(mirrors(&[], &mut problems), None);
+        let bad = json!({"kind": "ImageDigestMirrorSet", "metadata": {"name": "bad"}, "spec": {"imageDigestMirrors": [{"source": 7}]}});
+        let text = mirrors(&[set("a"), bad, set("b")], &mut problems).unwrap();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.starts_with("ImageDigestMirrorSet bad is left out: "), "{problems:?}");
         let documents: Vec<Value> = serde_yaml_ng::Deserializer::from_str(&text)
             .map(|document| serde::Deserialize::deserialize(document).unwrap())
             .collect();

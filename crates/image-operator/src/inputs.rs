@@ -56,9 +56,11 @@ pub(crate) struct Seen {
     pub(crate) mirror_sets: Vec<Value>,
     /// The ConfigMap of `mirrorRegistryRef`.
     pub(crate) mirror_registry: Option<ConfigData>,
-    /// The ConfigMaps with trusted CAs, in the order of the spec.
-    pub(crate) ca_bundles: Vec<ConfigData>,
+    /// The ConfigMaps with trusted CAs, in the order of the spec, each with its name for people.
+    pub(crate) ca_bundles: Vec<(String, ConfigData)>,
     pub(crate) pull_secret: PullSecretSeen,
+    /// The ConfigMap that we write ourselves.
+    pub(crate) feed: Option<ConfigData>,
     /// What can be seen no more and is therefore taken as it was.
     pub(crate) stale: Vec<String>,
 }
@@ -143,7 +145,7 @@ impl Inputs {
     pub(crate) fn own(&self) -> Result<Option<Own>, String> {
         match self.own.reading() {
             Reading::NotYet(problem) => Err(not_read("CoreosImageService", problem)),
-            Reading::NoSuchKind => {
+            Reading::NoSuchKind | Reading::KindGone => {
                 Err("the CustomResourceDefinition of CoreosImageService is not installed".to_owned())
             }
             Reading::Known | Reading::Stale(_) => Ok(self.own.get(&self.namespace, NAME)),
@@ -189,6 +191,7 @@ impl Inputs {
             match reading {
                 Reading::NotYet(problem) => waiting.push(not_read(&what, problem)),
                 Reading::Stale(problem) => stale.push(format!("{what}: {problem}")),
+                Reading::KindGone => stale.push(format!("{what}: the cluster has this kind no more")),
                 Reading::Known | Reading::NoSuchKind => {}
             }
         }
@@ -213,7 +216,11 @@ impl Inputs {
             agent: self.agent.get("", kinds::AGENT),
             mirror_sets: self.mirrors.iter().flat_map(Watched::objects).collect(),
             mirror_registry: self.mirror_registry().and_then(|key| config(&key)),
-            ca_bundles: self.ca_bundles(spec).iter().filter_map(config).collect(),
+            ca_bundles: self
+                .ca_bundles(spec)
+                .iter()
+                .filter_map(|key| Some((key.to_string(), config(key)?)))
+                .collect(),
             pull_secret: PullSecretSeen {
                 place: format!("{}/{}", secret_key.namespace, secret_key.name),
                 key,
@@ -222,6 +229,7 @@ impl Inputs {
                     _ => None,
                 },
             },
+            feed: config(&NamedKey::new(NamedKind::ConfigMap, &self.namespace, FEED_NAME)),
             stale,
         })
     }

@@ -1,4 +1,4 @@
-//! What is counted, in one list. docs/METRICS.md says the same to people.
+//! What is counted, in one list. docs/OPERATOR.md says the same to people.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 

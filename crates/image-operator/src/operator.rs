@@ -1,6 +1,6 @@
 //! The life of the operator: it stands by until it leads, and while it leads keeps the cluster as the admin wants it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +14,19 @@ use tokio::time::Instant;
 use crate::backoff::Backoff;
 use crate::crd::{CoreosImageServiceStatus, NAME, ReleaseState, ReleaseStatus};
 use crate::election::{Candidate, ElectionSettings};
+use crate::feed;
 use crate::inputs::{Inputs, Own};
 use crate::metrics::Metrics;
 use crate::payloads::Payloads;
 use crate::plan::Plan;
 use crate::probes::{self, Pulse};
 use crate::readings::{ReadSettings, Readings};
-use crate::select::{self, Facts};
+use crate::select::{self, Facts, Listed};
 use crate::watched::WatchSettings;
-use crate::write::Writer;
+use crate::write::{Writer, Written};
+
+/// How often the loop turns, even where nothing happens, to show that it can.
+const IDLE_TURN: Duration = Duration::from_secs(30);
 
 /// What the operator works with.
 #[derive(Clone, Debug)]
@@ -41,6 +45,9 @@ pub struct Settings {
     pub settle: Duration,
     /// How often everything is compared without any change.
     pub resync: Duration,
+    /// How long one comparison may take, with all that it writes. A request that is never answered would otherwise
+    /// stop everything while the lease is kept.
+    pub longest_round: Duration,
 }
 
 impl Settings {
@@ -54,6 +61,7 @@ impl Settings {
             read: ReadSettings::default(),
             settle: Duration::from_millis(500),
             resync: Duration::from_mins(10),
+            longest_round: Duration::from_mins(2),
         }
     }
 }
@@ -110,6 +118,7 @@ impl Operator {
                 () = &mut stop => true,
             };
             self.metrics.leads(false);
+            self.pulse.stands_by();
             if stopped {
                 candidate.release().await;
                 tracing::info!(lease.holder = identity, "stopped");
@@ -120,7 +129,7 @@ impl Operator {
     }
 
     async fn lead(&self) -> std::convert::Infallible {
-        let Settings { namespace, watch, read, settle, resync, .. } = &self.settings;
+        let Settings { namespace, watch, read, settle, resync, longest_round, .. } = &self.settings;
         let changed = Arc::new(Notify::new());
         let mut leading = Leading {
             inputs: Inputs::watch(&self.client, namespace, watch, &changed),
@@ -133,8 +142,10 @@ impl Operator {
         let mut failures = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
         let mut next = Instant::now() + *resync;
         loop {
+            self.pulse.turns();
             tokio::select! {
                 () = changed.notified() => {}
+                () = tokio::time::sleep(IDLE_TURN) => continue,
                 () = leading.readings.learn() => {}
                 () = tokio::time::sleep_until(next) => {}
             }
@@ -143,7 +154,11 @@ impl Operator {
             while Instant::now() < settled {
                 let _ = tokio::time::timeout_at(settled, leading.readings.learn()).await;
             }
-            let result = leading.reconcile().await;
+            let round = tokio::time::timeout(*longest_round, leading.reconcile()).await;
+            let result = round.unwrap_or_else(|_| {
+                tracing::warn!(round.longest = ?longest_round, "the cluster does not answer; it is tried again");
+                Reconciled::Failed
+            });
             self.metrics.reconciled(result.name(), Timestamp::now().as_second());
             next = Instant::now()
                 + if result == Reconciled::Failed {
@@ -188,7 +203,10 @@ struct Leading<'a> {
 struct Subject {
     uid: Option<String>,
     writer: Writer,
-    listed: BTreeSet<Reference>,
+    /// What the feed has, or may have where an answer was lost.
+    listed: BTreeMap<Reference, Listed>,
+    /// Whether the feed was looked at, which may know what the status has lost.
+    has_read_feed: bool,
 }
 
 impl Leading<'_> {
@@ -201,10 +219,11 @@ impl Leading<'_> {
             }
             Err(waiting) => return self.wait(waiting),
         };
-        let mut subject = match self.subject.take() {
-            Some(subject) if subject.uid == own.metadata.uid => subject,
-            _ => self.begin(&own),
-        };
+        // It stays in its place, so that a round that is broken off forgets nothing.
+        if self.subject.as_ref().is_none_or(|subject| subject.uid != own.metadata.uid) {
+            self.subject = Some(self.begin(&own));
+        }
+        let Some(subject) = &mut self.subject else { return Reconciled::Waiting };
         let seen = match &own.spec {
             Ok(spec) => {
                 self.inputs.follow(spec);
@@ -212,50 +231,61 @@ impl Leading<'_> {
             }
             Err(problem) => Err(vec![problem.clone()]),
         };
-        let plan = Plan::make(&own, seen, &mut self.readings, &subject.listed);
-        if plan.feed.is_none() {
-            let what = plan.waiting.iter().chain(plan.problems.iter().map(|problem| &problem.message));
-            let what: Vec<_> = what.map(String::as_str).collect();
-            let _ = self.wait(what.join("; "));
-        } else {
-            self.waiting.clear();
+        if let (Ok(seen), false) = (&seen, subject.has_read_feed) {
+            subject.has_read_feed = true;
+            for listed in seen.feed.iter().flat_map(feed::listed) {
+                subject.listed.entry(listed.entry.pullspec.clone()).or_insert(listed);
+            }
         }
-        let writes_feed = plan.feed.is_some();
-        let listed = plan.listed.clone();
+        let plan = Plan::make(&own, seen, &mut self.readings, &subject.listed);
+        let waits_for = plan.feed.is_none().then(|| {
+            let what = plan.waiting.iter().chain(plan.problems.iter().map(|problem| &problem.message));
+            what.map(String::as_str).collect::<Vec<_>>().join("; ")
+        });
         if let Some(outcomes) = &plan.outcomes {
             let states: Vec<_> = outcomes.iter().map(|outcome| outcome.state).collect();
             self.metrics.releases(&states);
         }
-        let result = subject.writer.write(&own, plan).await;
-        let result = match result {
-            Ok(()) if writes_feed => {
-                subject.listed = listed;
+        let listed = plan.listed.clone();
+        if waits_for.is_none() {
+            // Should the answer be lost, the feed has either.
+            subject.listed.extend(listed.clone());
+        }
+        let Written { feed, failures } = subject.writer.write(&own, plan).await;
+        if feed {
+            subject.listed = listed;
+        }
+        for error in &failures {
+            tracing::warn!(%error, "the cluster is not as it is wanted; it is tried again");
+        }
+        match waits_for {
+            _ if !failures.is_empty() => Reconciled::Failed,
+            Some(what) => self.wait(what),
+            None => {
+                self.waiting.clear();
                 Reconciled::Done
             }
-            Ok(()) => Reconciled::Waiting,
-            Err(error) => {
-                tracing::warn!(%error, "the cluster is not as it is wanted; it is tried again");
-                Reconciled::Failed
-            }
-        };
-        self.subject = Some(subject);
-        result
+        }
     }
 
     /// Takes up where an earlier process stopped: what it had found out is in the status.
     fn begin(&mut self, own: &Own) -> Subject {
         let Settings { namespace, identity, .. } = &self.operator.settings;
-        let mut listed = BTreeSet::new();
+        let mut listed = BTreeMap::<Reference, Listed>::new();
         for release in own.status.iter().flat_map(|CoreosImageServiceStatus { releases, .. }| releases) {
             let Ok(pullspec) = select::pullspec(&release.pullspec) else { continue };
             let Some(facts) = facts(release) else { continue };
             if release.state == ReleaseState::Listed {
-                listed.insert(pullspec.clone());
+                let entry = || select::release(&pullspec, &facts, &facts.arches);
+                let listed = listed
+                    .entry(pullspec.clone())
+                    .or_insert_with(|| Listed { entry: entry(), sets: BTreeSet::new() });
+                listed.sets.insert(release.name.clone());
             }
             self.readings.remember(pullspec, facts);
         }
         let writer = Writer::new(self.operator.client.clone(), namespace, identity, self.metrics.clone());
-        Subject { uid: own.metadata.uid.clone(), writer, listed }
+        Subject { uid: own.metadata.uid.clone(), writer, listed, has_read_feed: false }
     }
 
     /// Says once what is waited for.

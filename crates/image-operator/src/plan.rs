@@ -14,7 +14,7 @@ use crate::feed::{self, Access};
 use crate::inputs::{Own, Seen};
 use crate::policy::Policy;
 use crate::readings::Readings;
-use crate::select::{self, Candidate, Desired, Known, Observed, Outcome};
+use crate::select::{self, Candidate, Desired, Known, Listed, Observed, Outcome};
 
 /// What is to be written.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,7 @@ pub(crate) struct Plan {
     /// What became of each set; `None` while that is not known.
     pub(crate) outcomes: Option<Vec<Outcome>>,
     /// The release images of the feed.
-    pub(crate) listed: BTreeSet<Reference>,
+    pub(crate) listed: BTreeMap<Reference, Listed>,
     /// What is waited for before anything can be written.
     pub(crate) waiting: Vec<String>,
     /// What needs a person.
@@ -96,7 +96,7 @@ impl Plan {
         own: &Own,
         seen: Result<Seen, Vec<String>>,
         readings: &mut Readings,
-        listed: &BTreeSet<Reference>,
+        listed: &BTreeMap<Reference, Listed>,
     ) -> Self {
         let owner =
             Owner { uid: own.metadata.uid.clone().unwrap_or_default(), generation: own.metadata.generation };
@@ -123,13 +123,13 @@ impl Plan {
         policy: Policy,
         seen: Seen,
         readings: &mut Readings,
-        listed: &BTreeSet<Reference>,
+        listed: &BTreeMap<Reference, Listed>,
     ) -> Self {
         if !seen.stale.is_empty() {
             self.problems.push(Problem::new("SourcesUnreadable", seen.stale.join("; ")));
         }
-        let (access, problem) = Access::gather(&seen);
-        self.problems.extend(problem.map(|problem| Problem::new("PullSecretUnusable", problem.to_string())));
+        let (access, problems) = Access::gather(&seen);
+        self.problems.extend(problems);
 
         let Seen { sets, referenced, os_image_versions, arches, agent, .. } = seen;
         readings.reach_by(&access);
@@ -145,12 +145,20 @@ impl Plan {
         let pullspecs = |candidates: Vec<Candidate>| -> BTreeSet<Reference> {
             candidates.into_iter().filter_map(|candidate| candidate.pullspec.ok()).collect()
         };
-        readings.want(&pullspecs(select::candidates(&observed)));
+        readings.want(&pullspecs(select::candidates(&observed)), listed);
         observed.known = readings.known();
         let desired = select::select(&observed);
 
+        // Each change of the two restarts pods: what is not settled yet would restart them twice.
+        let settled = desired.outcomes.iter().all(|outcome| outcome.state != ReleaseState::Pending);
+        let all_known = desired
+            .listed
+            .keys()
+            .all(|pullspec| observed.known.get(pullspec).is_some_and(|known| known.facts.is_some()));
         if spec.fill_os_images {
             match agent {
+                // A release of which only the feed tells could not be named in the list.
+                Some(_) if !(settled && all_known) => {}
                 Some(agent) => {
                     let wanted = os_images(&desired, &observed.known);
                     // An empty list means "the default" to its owner: dozens of images.
@@ -174,7 +182,9 @@ impl Plan {
             Ok(config) => self.feed = Some(FeedPlan { config, pull_secret: access.pull_secret }),
             Err(error) => self.problems.push(Problem::new("FeedTooLarge", error.to_string())),
         }
-        self.deployment.clone_from(&spec.deployment_ref);
+        if settled {
+            self.deployment.clone_from(&spec.deployment_ref);
+        }
         let failed: Vec<_> = desired
             .outcomes
             .iter()
@@ -184,7 +194,7 @@ impl Plan {
         if !failed.is_empty() {
             self.problems.push(Problem::new("ReleasesFailed", failed.join("; ")));
         }
-        self.listed = desired.releases.into_iter().map(|release| release.pullspec).collect();
+        self.listed = desired.listed;
         self.outcomes = Some(desired.outcomes);
         self
     }

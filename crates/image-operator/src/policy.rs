@@ -48,14 +48,23 @@ impl Default for Policy {
 
 /// A part of the spec cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("spec.policy.minimumVersion")]
-pub struct InvalidPolicy(#[from] coreos_names::InvalidOpenshiftVersion);
+pub enum InvalidPolicy {
+    /// Not a version.
+    #[error("spec.policy.minimumVersion")]
+    MinimumVersion(#[from] coreos_names::InvalidOpenshiftVersion),
+    /// A list without any, by which nothing at all would be taken.
+    #[error("spec.policy.architectures: the list is empty; without it those in use are taken")]
+    NoArchitectures,
+}
 
 impl TryFrom<&PolicySpec> for Policy {
     type Error = InvalidPolicy;
 
     fn try_from(spec: &PolicySpec) -> Result<Self, InvalidPolicy> {
         let IncludeSpec { match_labels, match_annotations } = spec.include.clone().unwrap_or_default();
+        if spec.architectures.as_ref().is_some_and(Vec::is_empty) {
+            return Err(InvalidPolicy::NoArchitectures);
+        }
         let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         Ok(Self {
             architectures: spec

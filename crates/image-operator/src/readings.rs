@@ -18,7 +18,7 @@ use crate::backoff::Backoff;
 use crate::feed::Access;
 use crate::metrics::Metrics;
 use crate::payloads::{PayloadReader, Payloads, Unread};
-use crate::select::{Facts, Known};
+use crate::select::{Facts, Known, Listed};
 
 /// When release images are read.
 #[derive(Clone, Debug)]
@@ -57,6 +57,8 @@ pub(crate) struct Readings {
 
 struct Entry {
     known: Known,
+    /// What is only kept is not read again.
+    wanted: bool,
     next: Next,
     backoff: Backoff,
 }
@@ -116,9 +118,12 @@ impl Readings {
         }
     }
 
-    /// These matter, and no others.
-    pub(crate) fn want(&mut self, pullspecs: &BTreeSet<Reference>) {
-        self.entries.retain(|pullspec, _| pullspecs.contains(pullspec));
+    /// These matter, and no others; of what is listed that which is known is kept, too.
+    pub(crate) fn want(&mut self, pullspecs: &BTreeSet<Reference>, listed: &BTreeMap<Reference, Listed>) {
+        self.entries.retain(|pullspec, entry| {
+            entry.wanted = pullspecs.contains(pullspec);
+            entry.wanted || listed.contains_key(pullspec)
+        });
         for pullspec in pullspecs {
             if !self.entries.contains_key(pullspec) {
                 let entry = self.entry(Next::At(Instant::now()));
@@ -158,7 +163,7 @@ impl Readings {
 
     fn entry(&self, next: Next) -> Entry {
         let backoff = Backoff::new(self.settings.first_retry, self.settings.longest_retry);
-        Entry { known: Known::default(), next, backoff }
+        Entry { known: Known::default(), wanted: true, next, backoff }
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -166,8 +171,8 @@ impl Readings {
             return None;
         }
         let due = |entry: &Entry| match entry.next {
-            Next::At(due) => Some(due),
-            Next::Never | Next::Running => None,
+            Next::At(due) if entry.wanted => Some(due),
+            _ => None,
         };
         self.entries.values().filter_map(due).min()
     }
@@ -179,7 +184,7 @@ impl Readings {
             if self.reads.len() >= self.settings.at_a_time {
                 return;
             }
-            if !matches!(entry.next, Next::At(due) if due <= now) {
+            if !(entry.wanted && matches!(entry.next, Next::At(due) if due <= now)) {
                 continue;
             }
             entry.next = Next::Running;

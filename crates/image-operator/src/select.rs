@@ -5,6 +5,7 @@
 //! Taking everything is never the default: a hub can have hundreds of sets, a terabyte of images.
 
 mod candidate;
+mod listed;
 mod rank;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use crate::policy::Policy;
 
 pub(crate) use candidate::pullspec;
 pub use candidate::{Candidate, ImageSet, Why, candidates};
+use listed::Carried;
 
 /// What a release image says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +56,17 @@ pub struct Observed {
     pub policy: Policy,
     /// What is known of release images, by their pullspec.
     pub known: BTreeMap<Reference, Known>,
-    /// The release images that the image service is told of at present. They stay while newer ones are still looked at.
-    pub listed: BTreeSet<Reference>,
+    /// What the image service is told of at present, by pullspec. It stays while anything is still unread.
+    pub listed: BTreeMap<Reference, Listed>,
+}
+
+/// A release that the image service is told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its entry.
+    pub entry: ReleaseImage,
+    /// The sets that it is there for; empty where that is not known.
+    pub sets: BTreeSet<String>,
 }
 
 /// What is to be written.
@@ -63,6 +74,8 @@ pub struct Observed {
 pub struct Desired {
     /// The list for the image service, the newest release first.
     pub releases: Vec<ReleaseImage>,
+    /// The same by pullspec, with the sets that each is there for.
+    pub listed: BTreeMap<Reference, Listed>,
     /// Every set that the policy looks at, by name.
     pub outcomes: Vec<Outcome>,
 }
@@ -82,23 +95,33 @@ pub struct Outcome {
     pub message: String,
 }
 
-/// Decides. The order of the input does not matter, and where no candidate is unread, neither does `listed`.
+/// Decides. The order of the input does not matter, and where every candidate was read, neither does `listed`.
 pub fn select(observed: &Observed) -> Desired {
     let candidates = candidates(observed);
     let wanted_arches = observed.policy.architectures.as_ref().unwrap_or(&observed.arches);
     let verdicts = rank::verdicts(observed, &candidates, wanted_arches);
 
-    let mut releases = BTreeMap::new();
+    let mut listed = BTreeMap::<Reference, Listed>::new();
     let mut outcomes = Vec::with_capacity(candidates.len());
+    let carried = Carried::new(observed, &candidates, &verdicts);
     for (candidate, verdict) in candidates.iter().zip(verdicts) {
         let known = candidate.pullspec.as_ref().ok().and_then(|pullspec| observed.known.get(pullspec));
         let facts = known.and_then(|known| known.facts.clone());
         let (state, mut message) = verdict;
         if let (ReleaseState::Listed, Ok(pullspec), Some(facts)) = (state, &candidate.pullspec, &facts) {
-            releases.entry(pullspec.clone()).or_insert_with(|| release(pullspec, facts, wanted_arches));
+            let listed = listed.entry(pullspec.clone()).or_insert_with(|| Listed {
+                entry: release(pullspec, facts, wanted_arches),
+                sets: BTreeSet::new(),
+            });
+            listed.sets.insert(candidate.name.clone());
             if let Some(failure) = known.and_then(|known| known.failure.as_ref()) {
                 message = format!("{message}; what was known before is used, since {failure}");
             }
+        }
+        if state == ReleaseState::Failed
+            && let Some(version) = carried.version_for(&candidate.name)
+        {
+            message = format!("{message}; {version} stays listed meanwhile");
         }
         outcomes.push(Outcome {
             name: candidate.name.clone(),
@@ -108,15 +131,16 @@ pub fn select(observed: &Observed) -> Desired {
             message,
         });
     }
-    let mut releases: Vec<_> = releases.into_values().collect();
+    carried.add_to(&mut listed);
+    let mut releases: Vec<_> = listed.values().map(|listed| listed.entry.clone()).collect();
     releases.sort_by(|one, other| {
         other.version.cmp(&one.version).then_with(|| one.pullspec.cmp(&other.pullspec))
     });
-    Desired { releases, outcomes }
+    Desired { releases, listed, outcomes }
 }
 
 /// The entry of the list. It answers to its own version and, if no newer one does, to its minor version.
-fn release(pullspec: &Reference, facts: &Facts, wanted: &BTreeSet<Arch>) -> ReleaseImage {
+pub(crate) fn release(pullspec: &Reference, facts: &Facts, wanted: &BTreeSet<Arch>) -> ReleaseImage {
     let minor = format!("{}.{}", facts.version.major(), facts.version.minor());
     ReleaseImage {
         // Two numbers and a dot are always a version.

@@ -3,12 +3,15 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::crd::{CoreosImageServiceStatus, ReleaseState, ReleaseStatus};
+use crate::crd::{CoreosImageServiceStatus, ReleaseStatus};
 use crate::plan::{Plan, Problem};
 use crate::select::Outcome;
 
 /// What the API server takes of a condition's message.
 const LONGEST_MESSAGE: usize = 32_768;
+
+/// How much is said of one release, in characters: hundreds of them make one object.
+const LONGEST_REASON: usize = 512;
 
 /// The status. A condition whose status stays keeps the time of its last change.
 pub(crate) fn of(
@@ -21,9 +24,7 @@ pub(crate) fn of(
         None => previous.map(|previous| previous.releases.clone()).unwrap_or_default(),
     };
     let listed = match &plan.feed {
-        Some(_) if failure.is_none() => count(
-            releases.iter().filter(|release: &&ReleaseStatus| release.state == ReleaseState::Listed).count(),
-        ),
+        Some(_) if failure.is_none() => count(plan.listed.len()),
         _ => previous.map(|previous| previous.listed).unwrap_or_default(),
     };
     let ready = ready(plan, failure, listed);
@@ -105,7 +106,7 @@ fn release(outcome: &Outcome) -> ReleaseStatus {
             })
             .unwrap_or_default(),
         state: outcome.state,
-        message: outcome.message.clone(),
+        message: outcome.message.chars().take(LONGEST_REASON).collect(),
     }
 }
 

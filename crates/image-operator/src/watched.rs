@@ -67,6 +67,9 @@ pub(crate) enum Reading {
     Stale(String),
     /// The kind does not exist.
     NoSuchKind,
+    /// The kind was known once, and does not exist now. What was known is kept: kinds are taken away and brought back
+    /// when their owners are updated.
+    KindGone,
 }
 
 impl<T: PartialEq + Clone + Debug + Send + 'static> Watched<T> {
@@ -199,7 +202,11 @@ where
             return false;
         };
         if matches!(cause, kube::Error::Api(status) if status.code == 404) {
-            self.settle(BTreeMap::new(), Reading::NoSuchKind);
+            let reading = match lock(&self.state).reading {
+                Reading::NotYet(_) | Reading::NoSuchKind => Reading::NoSuchKind,
+                Reading::Known | Reading::Stale(_) | Reading::KindGone => Reading::KindGone,
+            };
+            self.note(reading);
             return true;
         }
         let problem = problem(cause);
@@ -227,7 +234,7 @@ where
             return;
         }
         match &reading {
-            Reading::NotYet(_) | Reading::Stale(_) => {
+            Reading::NotYet(_) | Reading::Stale(_) | Reading::KindGone => {
                 tracing::warn!(watch.kind = self.what, watch.state = ?reading, "objects cannot be read");
             }
             Reading::NoSuchKind => {

@@ -40,6 +40,15 @@ pub(crate) struct WriteError {
     message: String,
 }
 
+/// What came of a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// Whether the feed is as the plan has it.
+    pub(crate) feed: bool,
+    /// What has to be tried again.
+    pub(crate) failures: Vec<WriteError>,
+}
+
 /// Writes plans, and remembers what it wrote.
 pub(crate) struct Writer {
     client: Client,
@@ -67,38 +76,61 @@ impl Writer {
         }
     }
 
-    /// Writes what differs from what is there.
-    pub(crate) async fn write(&mut self, own: &Own, mut plan: Plan) -> Result<(), WriteError> {
-        let result = self.write_objects(&mut plan).await;
-        if result.is_ok()
-            && let Some(outcomes) = &plan.outcomes
-        {
-            let reported = self.reported.get_or_insert_with(|| Reported::from_status(own.status.as_ref()));
-            reported
-                .publish(outcomes, &self.recorder, &events::regarding(&self.namespace, &plan.owner))
-                .await;
+    /// Writes what differs from what is there. What fails beside the feed is a problem, and stops nothing else.
+    pub(crate) async fn write(&mut self, own: &Own, mut plan: Plan) -> Written {
+        let mut written = Written::default();
+        let mut feed_failure = None;
+        if let Some(feed) = &plan.feed {
+            match self.write_feed(&plan, feed).await {
+                Ok(()) => written.feed = true,
+                Err(error) => feed_failure = Some(error),
+            }
         }
-        let status = self.write_status(own, &plan, result.as_ref().err()).await;
-        result.and(status)
+        if feed_failure.is_none() {
+            self.write_others(&mut plan, &mut written.failures).await;
+            if let Some(outcomes) = &plan.outcomes {
+                let reported =
+                    self.reported.get_or_insert_with(|| Reported::from_status(own.status.as_ref()));
+                let regarding = events::regarding(&self.namespace, &plan.owner);
+                reported.publish(outcomes, &plan.listed, &self.recorder, &regarding).await;
+            }
+        }
+        let status = self.write_status(own, &plan, feed_failure.as_ref()).await;
+        written.failures.extend(feed_failure);
+        written.failures.extend(status.err());
+        written
     }
 
-    async fn write_objects(&mut self, plan: &mut Plan) -> Result<(), WriteError> {
-        if let Some(feed) = &plan.feed {
-            self.write_secret(plan, feed).await.map_err(failed("the Secret of the feed"))?;
-            self.write_config(plan, feed).await.map_err(failed("the ConfigMap of the feed"))?;
+    async fn write_feed(&mut self, plan: &Plan, feed: &FeedPlan) -> Result<(), WriteError> {
+        self.write_secret(plan, feed).await.map_err(failed("the Secret of the feed"))?;
+        self.write_config(plan, feed).await.map_err(failed("the ConfigMap of the feed"))
+    }
+
+    async fn write_others(&self, plan: &mut Plan, failures: &mut Vec<WriteError>) {
+        let os_images = match &plan.os_images {
+            Some(os_images) => {
+                self.write_os_images(os_images).await.map_err(failed("osImages of the AgentServiceConfig"))
+            }
+            None => Ok(None),
+        };
+        let deployment = match (&plan.deployment, &plan.feed) {
+            (Some(deployment), Some(feed)) => {
+                let list = feed.config.get(RELEASE_IMAGES).map(String::as_str).unwrap_or_default();
+                workload::write(&self.client, &self.namespace, deployment, list, &self.metrics)
+                    .await
+                    .map_err(failed("the deployment"))
+            }
+            _ => Ok(None),
+        };
+        for result in [os_images, deployment] {
+            match result {
+                Ok(problem) => plan.problems.extend(problem),
+                Err(error) => {
+                    plan.problems.push(Problem::new("WriteFailed", error.to_string()));
+                    failures.push(error);
+                }
+            }
         }
-        if let Some(os_images) = &plan.os_images {
-            let problem = self.write_os_images(os_images).await.map_err(failed("the AgentServiceConfig"))?;
-            plan.problems.extend(problem);
-        }
-        if let (Some(deployment), Some(feed)) = (&plan.deployment, &plan.feed) {
-            let list = feed.config.get(RELEASE_IMAGES).map(String::as_str).unwrap_or_default();
-            let problem = workload::write(&self.client, &self.namespace, deployment, list, &self.metrics)
-                .await
-                .map_err(failed("the deployment"))?;
-            plan.problems.extend(problem);
-        }
-        Ok(())
     }
 
     async fn write_secret(&mut self, plan: &Plan, feed: &FeedPlan) -> kube::Result<()> {
@@ -206,7 +238,8 @@ impl Writer {
     ) -> Result<(), WriteError> {
         let previous = self.status.as_ref().or(own.status.as_ref());
         let status = status::of(plan, failure.map(ToString::to_string), previous);
-        if previous == Some(&status) {
+        // Also where others have changed or cleared it.
+        if previous == Some(&status) && own.status.as_ref() == Some(&status) {
             return Ok(());
         }
         let api = Api::<CoreosImageService>::namespaced(self.client.clone(), &self.namespace);

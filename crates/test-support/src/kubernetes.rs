@@ -99,6 +99,11 @@ impl FakeKubernetes {
         self.service.store.all(plural)
     }
 
+    /// An object in every version that it had, the oldest first, as far as that is remembered.
+    pub fn versions(&self, plural: &str, namespace: &str, name: &str) -> Vec<Value> {
+        self.service.store.versions(plural, namespace, name)
+    }
+
     /// Forgets how objects came to be as they are: every watch ends with 410, and none can be taken up where it was.
     pub fn compact(&self) {
         self.service.store.compact();

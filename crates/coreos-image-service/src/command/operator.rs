@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use image_operator::payloads::RegistryPayloads;
@@ -25,7 +26,10 @@ pub(crate) fn run(settings: OperatorSettings) -> anyhow::Result<()> {
 }
 
 async fn operate(settings: OperatorSettings) -> anyhow::Result<()> {
-    let config = Config::infer().await.context("there is neither a service account nor a kubeconfig")?;
+    let mut config =
+        Config::infer().await.context("there is neither a service account nor a kubeconfig")?;
+    // Longer than a watch lasts by itself; without it a connection that died in silence is waited for forever.
+    config.read_timeout = Some(Duration::from_secs(295));
     let namespace = settings.namespace.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).context("cannot talk to the API server")?;
     // Two processes of one pod must not take each other for themselves.

@@ -61,13 +61,21 @@ pub(super) fn own(object: &DynamicObject) -> Own {
     Own { metadata, spec: spec.map_err(|error| error.to_string()), status }
 }
 
+/// Sets are taken by short annotations. The long ones, such as what was applied last, would be kept for nothing.
+const LONGEST_ANNOTATION: usize = 512;
+
 pub(super) fn image_set(object: &DynamicObject) -> ImageSet {
     let release_image = text(object, "/spec/releaseImage").unwrap_or_default();
     ImageSet {
         name: object.name_any(),
         release_image,
         labels: object.metadata.labels.clone().unwrap_or_default(),
-        annotations: object.metadata.annotations.clone().unwrap_or_default(),
+        annotations: object
+            .annotations()
+            .iter()
+            .filter(|(_, value)| value.len() <= LONGEST_ANNOTATION)
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
     }
 }
 

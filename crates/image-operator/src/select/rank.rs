@@ -8,7 +8,7 @@ use super::candidate::{Candidate, Why};
 use super::{Facts, Observed};
 use crate::crd::ReleaseState;
 
-type Verdict = (ReleaseState, String);
+pub(super) type Verdict = (ReleaseState, String);
 
 /// The verdict on each candidate, in their order.
 pub(super) fn verdicts(
@@ -86,7 +86,8 @@ fn keep_the_newest(
         if verdict.0 != ReleaseState::Listed {
             continue;
         }
-        let is_listed = candidate.pullspec.as_ref().is_ok_and(|pullspec| observed.listed.contains(pullspec));
+        let is_listed =
+            candidate.pullspec.as_ref().is_ok_and(|pullspec| observed.listed.contains_key(pullspec));
         let among_newest = facts.arches.intersection(wanted).any(|&arch| {
             let minor = (facts.version.major(), facts.version.minor(), arch);
             let newer = versions

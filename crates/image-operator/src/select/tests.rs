@@ -41,6 +41,17 @@ fn outcome(observed: &Observed, name: &str) -> (ReleaseState, String) {
     (outcome.state, outcome.message)
 }
 
+/// Releases that are listed, each for one set; an empty name where that is not known.
+fn present(releases: &[(&str, &str)]) -> BTreeMap<Reference, Listed> {
+    let entry = |(version, set): &(&str, &str)| {
+        let facts = read(version, &[Arch::X86_64]).facts.unwrap();
+        let entry = release(&pullspec(version), &facts, &facts.arches);
+        let sets = BTreeSet::from([(*set).to_owned()]);
+        (pullspec(version), Listed { entry, sets: sets.into_iter().filter(|set| !set.is_empty()).collect() })
+    };
+    releases.iter().map(entry).collect()
+}
+
 const ACM: &[(&str, &str)] = &[("channel", "fast"), ("visible", "true")];
 
 #[test]
@@ -183,12 +194,39 @@ fn what_is_listed_stays_while_newer_ones_are_unread() {
     observed.policy.visible = true;
     observed.known.insert(pullspec("4.18.3"), Known::default());
     assert!(listed(&observed).is_empty(), "4.18.2 would be fetched only to be superseded");
-    observed.listed = BTreeSet::from([pullspec("4.18.1")]);
+    observed.listed = present(&[("4.18.1", "4.18.1")]);
     assert_eq!(listed(&observed), ["4.18.1"]);
     let failure = Some("the registry is away".to_owned());
     observed.known.insert(pullspec("4.18.3"), Known { facts: None, failure });
     assert_eq!(listed(&observed), ["4.18.2"], "a failure is an answer");
     assert_eq!(outcome(&observed, "4.18.3"), (ReleaseState::Failed, "the registry is away".to_owned()));
+}
+
+#[test]
+fn a_release_stays_until_that_of_its_set_is_read() {
+    let moved = |known: Known, listed_for: &str| {
+        let mut observed = hub(vec![set("4.18.2", &[]), set("4.17.1", &[])]);
+        observed.sets[0].name = "s1".to_owned();
+        observed.known.insert(pullspec("4.18.2"), known);
+        observed.referenced = BTreeSet::from(["s1".to_owned(), "4.17.1".to_owned()]);
+        observed.listed = present(&[("4.18.1", listed_for), ("4.17.1", "4.17.1")]);
+        observed
+    };
+    let failing = || Known { facts: None, failure: Some("the registry is away".to_owned()) };
+    assert_eq!(listed(&moved(Known::default(), "s1")), ["4.18.1", "4.17.1"]);
+    assert_eq!(listed(&moved(Known::default(), "gone")), ["4.18.1", "4.17.1"]);
+    assert_eq!(listed(&moved(read("4.18.2", &[Arch::X86_64]), "s1")), ["4.18.2", "4.17.1"]);
+    assert_eq!(listed(&moved(failing(), "s1")), ["4.18.1", "4.17.1"]);
+    let message = "the registry is away; 4.18.1 stays listed meanwhile".to_owned();
+    assert_eq!(outcome(&moved(failing(), "s1"), "s1"), (ReleaseState::Failed, message));
+    assert_eq!(listed(&moved(failing(), "gone")), ["4.17.1"]);
+    assert_eq!(listed(&moved(failing(), "")), ["4.18.1", "4.17.1"], "it may be that of s1");
+
+    // It is known for whom it stays, round after round.
+    let mut observed = moved(failing(), "s1");
+    observed.listed = select(&observed).listed;
+    assert_eq!(listed(&observed), ["4.18.1", "4.17.1"]);
+    assert_eq!(observed.listed[&pullspec("4.17.1")].sets, BTreeSet::from(["4.17.1".to_owned()]));
 }
 
 #[test]
@@ -262,7 +300,7 @@ prop_compose! {
             arches: arches.into_iter().collect(),
             policy: Policy { visible, unlabelled, newest_per_minor, max_releases, ..Policy::default() },
             known,
-            listed: BTreeSet::new(),
+            listed: BTreeMap::new(),
         }
     }
 }
@@ -335,7 +373,18 @@ proptest! {
             known.failure = Some("unreadable".to_owned());
         }
         let before = select(&observed);
-        observed.listed = observed.known.keys().cloned().collect();
+        observed.listed = present(&[("4.14.1", "gone"), ("4.15.1", "gone, too")]);
         prop_assert_eq!(before, select(&observed));
+    }
+
+    #[test]
+    fn while_anything_is_unread_nothing_that_is_listed_goes(mut observed in any_hub()) {
+        observed.listed = present(&[("4.14.1", "gone"), ("4.15.1", "set-1")]);
+        let desired = select(&observed);
+        if desired.outcomes.iter().any(|outcome| outcome.state == ReleaseState::Pending) {
+            prop_assert!(observed.listed.keys().all(|pullspec| desired.listed.contains_key(pullspec)));
+        }
+        let keys: BTreeSet<_> = desired.releases.iter().map(|release| &release.pullspec).collect();
+        prop_assert_eq!(keys, desired.listed.keys().collect::<BTreeSet<_>>());
     }
 }

@@ -2,11 +2,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder};
+use release_payload::Reference;
 
 use crate::crd::{CoreosImageServiceStatus, NAME, ReleaseState};
 use crate::kinds;
 use crate::plan::Owner;
-use crate::select::Outcome;
+use crate::select::{self, Listed, Outcome};
 use crate::watched::problem;
 
 /// A hub that gets hundreds of sets at once needs no event for each; the status has them all.
@@ -40,10 +41,11 @@ impl Reported {
     pub(super) async fn publish(
         &mut self,
         outcomes: &[Outcome],
+        listed: &BTreeMap<Reference, Listed>,
         recorder: &Recorder,
         regarding: &ObjectReference,
     ) {
-        let news = self.news(outcomes);
+        let news = self.news(outcomes, listed);
         if news.len() > MOST_AT_ONCE {
             tracing::info!(
                 events.left_out = news.len() - MOST_AT_ONCE,
@@ -74,7 +76,9 @@ impl Reported {
         }
     }
 
-    fn news(&mut self, outcomes: &[Outcome]) -> Vec<News> {
+    fn news(&mut self, outcomes: &[Outcome], listed: &BTreeMap<Reference, Listed>) -> Vec<News> {
+        let stays =
+            |written: &str| select::pullspec(written).is_ok_and(|pullspec| listed.contains_key(&pullspec));
         let mut before = std::mem::take(&mut self.0);
         let mut news = Vec::new();
         let mut tell = |set: &str, type_, reason, note: String| {
@@ -84,7 +88,7 @@ impl Reported {
         for Outcome { name, pullspec, facts, state, message } in outcomes {
             let was = before.remove(name);
             let (was, was_pullspec) =
-                was.as_ref().map_or((None, ""), |(state, pullspec)| (Some(*state), pullspec));
+                was.as_ref().map_or((None, ""), |(state, pullspec)| (Some(*state), pullspec.as_str()));
             let version = facts.as_ref().map_or_else(|| pullspec.clone(), |facts| facts.version.to_string());
             match (was, state) {
                 (Some(ReleaseState::Listed), ReleaseState::Listed) if was_pullspec == pullspec => {}
@@ -96,7 +100,9 @@ impl Reported {
                         format!("{version} of {name} is listed: {message}"),
                     );
                 }
-                (Some(ReleaseState::Listed), ReleaseState::Skipped | ReleaseState::Pending) => {
+                (Some(ReleaseState::Listed), ReleaseState::Skipped | ReleaseState::Pending)
+                    if !stays(was_pullspec) =>
+                {
                     tell(
                         name,
                         EventType::Normal,
@@ -113,11 +119,19 @@ impl Reported {
             let fails_still = *state == ReleaseState::Pending
                 && was == Some(ReleaseState::Failed)
                 && was_pullspec == pullspec;
-            let state = if fails_still { ReleaseState::Failed } else { *state };
-            self.0.insert(name.clone(), (state, pullspec.clone()));
+            let keeps_listed =
+                *state == ReleaseState::Pending && was == Some(ReleaseState::Listed) && stays(was_pullspec);
+            let told = match was {
+                _ if keeps_listed => (ReleaseState::Listed, was_pullspec.to_owned()),
+                _ if fails_still => (ReleaseState::Failed, pullspec.clone()),
+                _ => (*state, pullspec.clone()),
+            };
+            self.0.insert(name.clone(), told);
         }
         for (name, (was, pullspec)) in before {
-            if was == ReleaseState::Listed {
+            if was == ReleaseState::Listed && stays(&pullspec) {
+                self.0.insert(name, (was, pullspec));
+            } else if was == ReleaseState::Listed {
                 let note = format!("{pullspec} of {name} is listed no more: nothing asks for it");
                 tell(&name, EventType::Normal, "ReleaseRemoved", note);
             }
@@ -155,16 +169,28 @@ mod tests {
         use ReleaseState::{Failed, Listed, Pending, Skipped};
         let mut reported = Reported::default();
         let first = [outcome("a", Listed, "r/1"), outcome("b", Failed, "r/2"), outcome("c", Pending, "r/3")];
-        assert_eq!(reasons(&reported.news(&first)), [("a", "ReleaseAdded"), ("b", "ReleaseFailed")]);
-        assert!(reported.news(&first).is_empty());
+        assert_eq!(
+            reasons(&reported.news(&first, &BTreeMap::new())),
+            [("a", "ReleaseAdded"), ("b", "ReleaseFailed")]
+        );
+        assert!(reported.news(&first, &BTreeMap::new()).is_empty());
         let second = [outcome("a", Listed, "r/9"), outcome("b", Listed, "r/2"), outcome("c", Skipped, "r/3")];
-        assert_eq!(reasons(&reported.news(&second)), [("a", "ReleaseAdded"), ("b", "ReleaseAdded")]);
+        assert_eq!(
+            reasons(&reported.news(&second, &BTreeMap::new())),
+            [("a", "ReleaseAdded"), ("b", "ReleaseAdded")]
+        );
         let mut failing = Reported::default();
-        failing.news(&[outcome("b", Failed, "r/2")]);
-        assert!(failing.news(&[outcome("b", Pending, "r/2")]).is_empty());
-        assert!(failing.news(&[outcome("b", Failed, "r/2")]).is_empty());
-        assert_eq!(reasons(&failing.news(&[outcome("b", Listed, "r/2")])), [("b", "ReleaseAdded")]);
+        failing.news(&[outcome("b", Failed, "r/2")], &BTreeMap::new());
+        assert!(failing.news(&[outcome("b", Pending, "r/2")], &BTreeMap::new()).is_empty());
+        assert!(failing.news(&[outcome("b", Failed, "r/2")], &BTreeMap::new()).is_empty());
+        assert_eq!(
+            reasons(&failing.news(&[outcome("b", Listed, "r/2")], &BTreeMap::new())),
+            [("b", "ReleaseAdded")]
+        );
         let third = [outcome("b", Skipped, "r/2")];
-        assert_eq!(reasons(&reported.news(&third)), [("b", "ReleaseRemoved"), ("a", "ReleaseRemoved")]);
+        assert_eq!(
+            reasons(&reported.news(&third, &BTreeMap::new())),
+            [("b", "ReleaseRemoved"), ("a", "ReleaseRemoved")]
+        );
     }
 }

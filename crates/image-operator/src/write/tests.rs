@@ -92,12 +92,12 @@ async fn serve(mut server: ApiServer, steps: Vec<Step>) -> Vec<(String, Value)> 
 }
 
 /// Writes plans one after the other against expected requests.
-async fn write(plans: Vec<Plan>, steps: Vec<Step>) -> (Vec<Result<(), WriteError>>, Vec<(String, Value)>) {
+async fn write(plans: Vec<Plan>, steps: Vec<Step>) -> (Vec<Written>, Vec<(String, Value)>) {
     let (service, server) = mock::pair::<Request<Body>, Response<Body>>();
     let serving = tokio::spawn(serve(server, steps));
     let client = Client::new(service, "ns");
     let mut writer = Writer::new(client, "ns", "test", Metrics::new(prometheus::Registry::new()).unwrap());
-    let own = Own {
+    let mut own = Own {
         metadata: kube::api::ObjectMeta::default(),
         spec: Ok(CoreosImageServiceSpec::default()),
         status: None,
@@ -105,6 +105,7 @@ async fn write(plans: Vec<Plan>, steps: Vec<Step>) -> (Vec<Result<(), WriteError
     let mut results = Vec::new();
     for plan in plans {
         results.push(writer.write(&own, plan).await);
+        own.status.clone_from(&writer.status);
     }
     (results, serving.await.unwrap())
 }
@@ -119,7 +120,7 @@ async fn the_first_list_comes_after_its_pull_secret_and_before_the_status() {
         applied(STATUS, own_object()),
     ];
     let (results, sent) = write(vec![plan()], steps).await;
-    assert!(results[0].is_ok(), "{results:?}");
+    assert!(results[0].failures.is_empty(), "{results:?}");
     for (query, body) in [&sent[1], &sent[3], &sent[4]] {
         assert!(
             query.contains("fieldManager=coreos-image-service-operator") && query.contains("force=true"),
@@ -143,7 +144,7 @@ async fn what_is_as_it_should_be_is_only_read() {
     steps.push(applied(STATUS, own_object()));
     steps.extend(unchanged());
     let (results, _) = write(vec![plan(), plan()], steps).await;
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert!(results.iter().all(|written| written.failures.is_empty()), "{results:?}");
 }
 
 #[tokio::test]
@@ -160,7 +161,7 @@ async fn what_others_added_is_not_fought_over() {
         found(FEED, theirs),
     ];
     let (results, _) = write(vec![plan(), plan()], steps).await;
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert!(results.iter().all(|written| written.failures.is_empty()), "{results:?}");
 }
 
 #[tokio::test]
@@ -175,12 +176,43 @@ async fn a_write_that_fails_ends_the_round_with_a_status() {
     with_os_images.os_images =
         Some(OsImagesPlan { current: Value::Null, wanted: json!([{}]), uid: "agent".to_owned() });
     let (results, sent) = write(vec![with_os_images], steps).await;
-    assert_eq!(
-        results[0].as_ref().unwrap_err().to_string(),
-        "cannot write the ConfigMap of the feed: no (403)"
-    );
+    assert_eq!(results[0].failures[0].to_string(), "cannot write the ConfigMap of the feed: no (403)");
     assert_eq!(sent[3].1["status"]["conditions"][0]["reason"], "WriteFailed");
     assert_eq!(sent[3].1["status"]["conditions"][0]["status"], "False");
+}
+
+#[tokio::test]
+async fn what_fails_beside_the_feed_is_a_problem_and_the_feed_is_written() {
+    let agent = "/agentserviceconfigs/agent";
+    let steps = vec![
+        found(FEED_SECRET, secret("1")),
+        missing(FEED),
+        applied(FEED, config("[]", "2")),
+        Step(Method::PATCH, agent, 403, refusal(403, "Forbidden")),
+        Step(Method::GET, "/namespaces/ns/deployments/images", 403, refusal(403, "Forbidden")),
+        applied(STATUS, own_object()),
+    ];
+    let mut plan = plan();
+    plan.os_images =
+        Some(OsImagesPlan { current: Value::Null, wanted: json!([{}]), uid: "agent-uid".to_owned() });
+    plan.deployment =
+        Some(DeploymentRef { kind: WorkloadKind::Deployment, name: "images".to_owned(), container: None });
+    let (results, sent) = write(vec![plan], steps).await;
+    assert!(results[0].feed && results[0].failures.len() == 2, "{results:?}");
+    let conditions = &sent[5].1["status"]["conditions"];
+    assert_eq!((&conditions[0]["status"], &conditions[0]["reason"]), (&json!("True"), &json!("Written")));
+    assert_eq!((&conditions[1]["status"], &conditions[1]["reason"]), (&json!("True"), &json!("WriteFailed")));
+}
+
+#[tokio::test]
+async fn a_status_that_cannot_be_written_leaves_the_feed_written() {
+    let steps = vec![
+        found(FEED_SECRET, secret("1")),
+        found(FEED, config("[]", "2")),
+        Step(Method::PATCH, STATUS, 403, refusal(403, "Forbidden")),
+    ];
+    let (results, _) = write(vec![plan()], steps).await;
+    assert!(results[0].feed && results[0].failures.len() == 1, "{results:?}");
 }
 
 #[tokio::test]
@@ -196,7 +228,7 @@ async fn a_conflict_over_os_images_is_said_and_never_forced() {
     plan.os_images =
         Some(OsImagesPlan { current: Value::Null, wanted: json!([{}]), uid: "agent-uid".to_owned() });
     let (results, sent) = write(vec![plan], steps).await;
-    assert!(results[0].is_ok(), "{results:?}");
+    assert!(results[0].failures.is_empty(), "{results:?}");
     assert!(!sent[2].0.contains("force"), "{}", sent[2].0);
     assert_eq!(sent[2].1["metadata"]["uid"], "agent-uid", "none is made where it was deleted");
     assert_eq!(sent[3].1["status"]["conditions"][1]["reason"], "OsImagesConflict");
@@ -220,7 +252,7 @@ async fn a_deployment_is_written_after_the_list() {
     plan.deployment =
         Some(DeploymentRef { kind: WorkloadKind::Deployment, name: "images".to_owned(), container: None });
     let (results, sent) = write(vec![plan], steps).await;
-    assert!(results[0].is_ok(), "{results:?}");
+    assert!(results[0].failures.is_empty(), "{results:?}");
     assert!(!sent[3].0.contains("force"));
     let env = &sent[3].1["spec"]["template"]["spec"]["containers"][0]["env"];
     assert_eq!(env[0], json!({"name": "RELEASE_IMAGES", "value": "[]"}));
@@ -247,7 +279,7 @@ async fn events_are_told_before_the_status_and_only_once() {
     steps.push(applied(STATUS, own_object()));
     steps.extend(unchanged());
     let (results, sent) = write(vec![with_release(), with_release()], steps).await;
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert!(results.iter().all(|written| written.failures.is_empty()), "{results:?}");
     assert_eq!(sent[2].1["reason"], "ReleaseAdded");
     assert_eq!(sent[2].1["regarding"]["uid"], "uid-1");
 }
@@ -257,6 +289,6 @@ async fn while_something_is_waited_for_only_the_status_is_written() {
     let waiting =
         || Plan { owner: owner(), waiting: vec!["ClusterImageSet: no".to_owned()], ..Plan::default() };
     let (results, sent) = write(vec![waiting(), waiting()], vec![applied(STATUS, own_object())]).await;
-    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert!(results.iter().all(|written| written.failures.is_empty()), "{results:?}");
     assert_eq!(sent[0].1["status"]["conditions"][0]["message"], "ClusterImageSet: no");
 }

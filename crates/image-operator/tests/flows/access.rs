@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use image_operator::feed::{DOCKER_CONFIG, FEED_NAME};
 use serde_json::{Value, json};
+use test_support::registry::Certificate;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -129,7 +130,7 @@ async fn another_pull_secret_may_be_named() {
 
 #[tokio::test]
 async fn mirrors_and_certificates_are_passed_on() {
-    let pem = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+    let [one, two] = [(); 2].map(|()| Certificate::generate().ca_pem.replace("\r\n", "\n"));
     let hub = Hub::fake().await;
     let _operator = hub.operate("a");
     hub.lists(&[]).await;
@@ -150,12 +151,12 @@ async fn mirrors_and_certificates_are_passed_on() {
     .await;
     hub.apply(json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mirror-config"},
-        "data": {"registries.conf": "unqualified-search-registries = []\n", "ca-bundle.crt": pem("QUJD")},
+        "data": {"registries.conf": "unqualified-search-registries = []\n", "ca-bundle.crt": one},
     }))
     .await;
     hub.apply(json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "assisted-trusted-ca-bundle"},
-        "data": {"ca-bundle.crt": pem("QUJD") + &pem("REVG")},
+        "data": {"ca-bundle.crt": format!("{one}{two}")},
     }))
     .await;
     let data = async || {
@@ -165,12 +166,37 @@ async fn mirrors_and_certificates_are_passed_on() {
         let data = data().await;
         let mirrors = data["mirrors.yaml"].as_str().unwrap_or_default();
         data["registries.conf"] == "unqualified-search-registries = []\n"
-            && data["ca.crt"] == pem("QUJD") + &pem("REVG")
+            && data["ca.crt"] == format!("{one}{two}")
             && mirrors.contains("apiVersion: config.openshift.io/v1\nkind: ImageDigestMirrorSet\nmetadata:\n  name: mirrors\n")
             && mirrors.contains("---\napiVersion: operator.openshift.io/v1alpha1\nkind: ImageContentSourcePolicy\n")
             && !mirrors.contains("uid")
     })
     .await;
+    // What the image service could not read is left out, and nothing else is.
+    hub.apply(json!({
+        "apiVersion": "config.openshift.io/v1", "kind": "ImageDigestMirrorSet", "metadata": {"name": "bad"},
+        "spec": {"imageDigestMirrors": [{"source": 7, "mirrors": []}]},
+    }))
+    .await;
+    hub.apply(json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mirror-config"},
+        "data": {"registries.conf": "[[registry", "ca-bundle.crt": format!("{one}-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n")},
+    }))
+    .await;
+    eventually("what is wrong is said", async || {
+        let data = data().await;
+        let message = hub.condition("Degraded").await.map(|(_, _, message)| message).unwrap_or_default();
+        let said =
+            ["ImageDigestMirrorSet bad is left out", "mirrorRegistryRef is left out", "a certificate in"];
+        said.iter().all(|said| message.contains(said))
+            && data.get("registries.conf").is_none()
+            && data["ca.crt"] == format!("{one}{two}")
+            && data["mirrors.yaml"]
+                .as_str()
+                .is_some_and(|text| text.contains("name: mirrors") && !text.contains("name: bad"))
+    })
+    .await;
+    hub.delete("ImageDigestMirrorSet", "bad").await;
     // What is taken away goes from the feed, too.
     hub.delete("AgentServiceConfig", "agent").await;
     hub.delete("ImageDigestMirrorSet", "mirrors").await;
@@ -178,9 +204,7 @@ async fn mirrors_and_certificates_are_passed_on() {
     hub.configure(json!({"trustedCaConfigMaps": [{"name": "mirror-config"}]})).await;
     eventually("only the named bundle is left", async || {
         let data = data().await;
-        data["ca.crt"] == pem("QUJD")
-            && data.get("registries.conf").is_none()
-            && data.get("mirrors.yaml").is_none()
+        data["ca.crt"] == one && data.get("registries.conf").is_none() && data.get("mirrors.yaml").is_none()
     })
     .await;
 }

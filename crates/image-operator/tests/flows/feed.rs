@@ -146,6 +146,20 @@ async fn the_policy_is_followed_when_it_changes() {
 }
 
 #[tokio::test]
+async fn an_empty_list_of_architectures_changes_nothing() {
+    let hub = Hub::fake().await;
+    hub.set("s1", "r.example.com/ocp:4.18.1").await;
+    hub.install("one", "s1").await;
+    let _operator = hub.operate("a");
+    hub.lists(&["4.18.1"]).await;
+    // The schema forbids it; the fake server does not look.
+    hub.configure(json!({"policy": {"architectures": []}})).await;
+    let message = hub.says("Ready", "InvalidSpec").await;
+    assert!(message.starts_with("spec.policy.architectures: the list is empty"), "{message}");
+    assert_eq!(hub.listed().await.unwrap(), ["4.18.1"]);
+}
+
+#[tokio::test]
 async fn what_others_change_is_put_right() {
     fake_and_real(async |hub| {
         hub.configure(json!({})).await;

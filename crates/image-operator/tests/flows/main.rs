@@ -2,6 +2,7 @@
 //! `KUBEBUILDER_ASSETS` says where it is. What needs faults to be injected runs against the fake alone.
 
 mod access;
+mod changes;
 mod cluster;
 mod election;
 mod feed;

@@ -43,6 +43,20 @@ async fn an_answer_that_is_lost_does_no_harm() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_never_answered_is_given_up() {
+    let hub = Hub::fake().await;
+    hub.set("s1", "r.example.com/ocp:4.18.1").await;
+    hub.install("one", "s1").await;
+    hub.cluster.faulty().trouble(to_feed("PATCH", "configmaps"), Trouble::Hang, 1);
+    let mut settings = crate::hub::settings("a");
+    settings.longest_round = std::time::Duration::from_secs(2);
+    let operator = hub.operate_with(settings);
+    operator.until("coreos_image_operator_reconciles_total{result=\"error\"}", |count| count >= 1).await;
+    hub.lists(&["4.18.1"]).await;
+    hub.says("Ready", "Written").await;
+}
+
+#[tokio::test]
 async fn a_conflict_is_tried_again() {
     let hub = Hub::fake().await;
     let fake = hub.cluster.faulty();

@@ -35,9 +35,21 @@ async fn a_kind_that_goes_away_takes_nothing_with_it() {
     hub.install("one", "s1").await;
     let _operator = hub.operate("a");
     hub.lists(&["4.18.1"]).await;
-    hub.delete("CustomResourceDefinition", "clusterimagesets.hive.openshift.io").await;
-    hub.says("Ready", "Waiting").await;
-    hub.lists(&["4.18.1"]).await;
+    for (kind, definition) in [
+        ("AgentClusterInstall", "agentclusterinstalls.extensions.hive.openshift.io"),
+        ("ClusterImageSet", "clusterimagesets.hive.openshift.io"),
+    ] {
+        hub.delete("CustomResourceDefinition", definition).await;
+        eventually("it is said", async || {
+            let said = format!("{kind}: the cluster has this kind no more");
+            hub.condition("Degraded").await.is_some_and(|(_, _, message)| message.contains(&said))
+        })
+        .await;
+        hub.lists(&["4.18.1"]).await;
+        assert_eq!(hub.condition("Ready").await.unwrap().0, "True");
+    }
+    hub.cluster.define("AgentClusterInstall").await;
+    hub.install("one", "s1").await;
     hub.cluster.define("ClusterImageSet").await;
     hub.set("s1", "r.example.com/ocp:4.18.2").await;
     hub.lists(&["4.18.2"]).await;

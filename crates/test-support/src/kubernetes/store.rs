@@ -306,6 +306,16 @@ impl Store {
         true
     }
 
+    pub(super) fn versions(&self, plural: &str, namespace: &str, name: &str) -> Vec<Value> {
+        let state = self.lock();
+        let is_meant = |change: &&Change| {
+            let (other, within, called) = &change.key;
+            (other.as_str(), within.as_str(), called.as_str()) == (plural, namespace, name)
+                && change.type_ != "DELETED"
+        };
+        state.history.iter().filter(is_meant).map(|change| change.object.clone()).collect()
+    }
+
     pub(super) fn compact(&self) {
         let mut state = self.lock();
         // Watches that are up to date must be told, too.
