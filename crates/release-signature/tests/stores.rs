@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use coreos_names::{Sha256, WithCauses};
-use release_signature::{Config, Keyring, Refusal, SignaturePolicy, Store, Verification};
+use release_signature::{Config, Error, Keyring, Refusal, SignaturePolicy, Store, Verification};
 use rustix::fs::{CWD, FileType, Mode};
 use tempfile::TempDir;
 use test_support::gpg::{Gpg, statement};
@@ -195,6 +195,34 @@ async fn a_private_ca_is_trusted_where_it_is_configured() {
     assert!(publisher.ask(&stores, &[digest(0xab)]).await.is_err());
     let ca = Some(certificate.ca_pem.as_bytes().to_vec());
     assert!(publisher.ask_trusting(ca, &stores, &[digest(0xab)]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_server_may_be_its_own_authority() {
+    let publisher = Publisher::new();
+    let [own, other] = [Certificate::self_signed(), Certificate::self_signed()];
+    let server = OriginServer::start_tls(&own).await;
+    publish(&server, digest(0xab), 1, &publisher.signature);
+    let stores = [&*server.url("/release")];
+    for (named, is_trusted) in [(&own, true), (&other, false)] {
+        let ca = Some(named.ca_pem.as_bytes().to_vec());
+        assert_eq!(publisher.ask_trusting(ca, &stores, &[digest(0xab)]).await.is_ok(), is_trusted);
+    }
+}
+
+#[tokio::test]
+async fn text_without_certificates_is_refused_at_the_start() {
+    install_crypto_provider();
+    for pem in ["", "text", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        let config = Config {
+            keyrings: Vec::new(),
+            stores: Vec::new(),
+            trusted_ca_pem: Some(pem.into()),
+            user_agent: "test".to_owned(),
+        };
+        let error = SignaturePolicy::new(config).unwrap_err();
+        assert!(matches!(error, Error::TrustedCa(_)), "{pem:?}: {error:?}");
+    }
 }
 
 /// Asks a directory after it was filled.
