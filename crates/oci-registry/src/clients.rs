@@ -2,10 +2,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Proxy};
+use outbound_http::{ClientRecipe, InvalidCas, NamedCas, Trust, tls_config};
+use reqwest::{Client, ClientBuilder};
 use rustls::sign::SingleCertAndKey;
-use tls_trust::{InvalidCas, NamedCas};
 use url::Url;
 
 use crate::host_certificates::{ClientIdentity, HostCertificates, directory_of};
@@ -37,7 +36,7 @@ struct Recipe {
     connect_timeout: Duration,
     read_timeout: Duration,
     http1_only: bool,
-    proxies: Arc<Proxies>,
+    proxies: Proxies,
 }
 
 impl Clients {
@@ -94,7 +93,7 @@ impl Recipe {
             connect_timeout: config.connect_timeout,
             read_timeout: config.read_timeout,
             http1_only: config.http1_only,
-            proxies: Arc::new(config.proxies.clone()),
+            proxies: config.proxies.clone(),
         }
     }
 
@@ -105,7 +104,7 @@ impl Recipe {
     }
 
     fn clients(&self, named: Option<NamedCas>, identity: Option<ClientIdentity>) -> reqwest::Result<Pair> {
-        let mut tls = tls_trust::client(match named {
+        let mut tls = tls_config(match named {
             Some(named) => named.beside_the_systems(),
             None => return self.clients_of_the_system(identity.as_ref()),
         });
@@ -138,19 +137,22 @@ impl Recipe {
         // A dead HTTP/2 connection is found out by pings before a request has waited too long. Or else the next request
         // would be sent along the same dead connection, and the one after that.
         let ping = self.read_timeout / 4;
-        let proxies = Arc::clone(&self.proxies);
-        let builder = Client::builder()
-            .proxy(Proxy::custom(move |url| proxies.proxy_for(url).cloned()))
-            .user_agent(&self.user_agent)
-            .connect_timeout(self.connect_timeout)
+        let recipe = ClientRecipe {
+            user_agent: &self.user_agent,
+            connect_timeout: self.connect_timeout,
+            proxies: self.proxies.clone(),
+            // What is trusted besides is added to it.
+            trust: Trust::System,
+            http1_only: self.http1_only,
+        };
+        recipe
+            .builder()
             .read_timeout(self.read_timeout)
             .http2_keep_alive_interval(ping)
             .http2_keep_alive_timeout(ping)
             .http2_keep_alive_while_idle(true)
-            .redirect(Policy::none())
             // A layer that is served with `Content-Encoding: gzip` must arrive as it is.
-            .no_gzip();
-        if self.http1_only { builder.http1_only() } else { builder }
+            .no_gzip()
     }
 }
 

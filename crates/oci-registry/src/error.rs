@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coreos_names::WithCauses;
+use outbound_http::InvalidCas;
 use reqwest::StatusCode;
-use tls_trust::InvalidCas;
 
 use crate::answer::Answer;
 use crate::excerpt::Excerpt;

@@ -3,12 +3,12 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
+use outbound_http::{InvalidCas, NamedCas};
 use reqwest::Identity;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use tls_trust::{InvalidCas, NamedCas};
 
 /// The certificates in the directory of one host, as containers-certs.d(5) has them: whom to trust (`*.crt`), and who
 /// we are there (`*.cert` with the `*.key` of the same name).

@@ -34,7 +34,6 @@ mod challenge;
 mod check;
 mod client;
 mod clients;
-mod content_range;
 mod credential_source;
 mod credentials;
 mod digest;
@@ -50,7 +49,6 @@ mod image_config;
 mod manifest;
 mod media_type;
 mod mirrors;
-mod proxies;
 mod pull_secret;
 mod redacted_url;
 mod reference;
@@ -85,7 +83,7 @@ pub use mirrors::{
     Blocked, InvalidRegistriesConf, InvalidScope, Location, Mirror, MirrorPull, MirrorRule, Mirrors,
     PullSource, RegistriesConf, Scope,
 };
-pub use proxies::Proxies;
+pub use outbound_http::Proxies;
 pub use pull_secret::{
     Difference, KeyProblem, Mistake, NearMiss, PullSecret, PullSecretError, PullSecretWarning, UnusableEntry,
     Wrapping,

@@ -2,18 +2,17 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use reqwest::header::{CONTENT_RANGE, RETRY_AFTER, WWW_AUTHENTICATE};
+use outbound_http::{retry_after, total_of_rest};
+use reqwest::header::{CONTENT_RANGE, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
 
 use crate::Error;
 use crate::answer::Answer;
 use crate::blob::Source;
 use crate::challenge::Challenge;
-use crate::content_range::is_rest;
 use crate::error::Subject;
 use crate::excerpt::Excerpt;
 use crate::redacted_url::RedactedUrl;
-use crate::retry::parse_retry_after;
 
 /// The head of an answer, its body still to come.
 pub(crate) struct Reply {
@@ -64,10 +63,11 @@ impl Reply {
                 _ => Ok(offset),
             }
         } else {
-            let header = self.response.headers().get(CONTENT_RANGE);
-            if self.status() == StatusCode::PARTIAL_CONTENT && is_rest(header, offset, size) {
+            let headers = self.response.headers();
+            if self.status() == StatusCode::PARTIAL_CONTENT && total_of_rest(headers, offset) == Some(size) {
                 return Ok(0);
             }
+            let header = headers.get(CONTENT_RANGE);
             let content_range = header.map(|header| Excerpt::of(&String::from_utf8_lossy(header.as_bytes())));
             Err(Error::WrongRange { subject, url, offset, content_range })
         }
@@ -101,6 +101,6 @@ impl Reply {
     }
 
     fn retry_after(&self) -> Option<Duration> {
-        parse_retry_after(self.response.headers().get(RETRY_AFTER)?.to_str().ok()?, SystemTime::now())
+        retry_after(self.response.headers(), SystemTime::now())
     }
 }

@@ -1,4 +1,4 @@
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::Error;
 
@@ -36,23 +36,14 @@ impl Retry {
     }
 }
 
-/// Reads `Retry-After`: seconds, or a date.
-pub(crate) fn parse_retry_after(header: &str, now: SystemTime) -> Option<Duration> {
-    let header = header.trim();
-    if let Ok(seconds) = header.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(header).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
-    use super::{Retry, parse_retry_after};
+    use outbound_http::InvalidCas;
+
+    use super::Retry;
     use crate::{Answer, Error, RedactedUrl};
-    use tls_trust::InvalidCas;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -80,16 +71,5 @@ mod tests {
     #[test]
     fn what_cannot_get_better_is_not_tried_again() {
         assert_eq!(Retry::default().delay(1, &Error::TrustedCa(InvalidCas::None)), None);
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        assert_eq!(parse_retry_after(" 120", now), Some(Duration::from_mins(2)));
-        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:47 GMT", now), Some(Duration::from_secs(10)));
-        assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:27 GMT", now), Some(Duration::ZERO));
-        for text in ["", "-1", "soon", "1.5"] {
-            assert_eq!(parse_retry_after(text, now), None, "{text:?}");
-        }
     }
 }

@@ -6,7 +6,6 @@
 //! ISOs; whoever has the bytes has to prove them.
 
 mod config;
-mod content_range;
 mod download;
 mod error;
 mod retry;

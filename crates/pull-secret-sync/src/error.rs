@@ -1,7 +1,7 @@
 use std::fmt;
 
 use oci_registry::{CheckTarget, Excerpt, PullSecretError, RedactedUrl, Verdict};
-use tls_trust::InvalidCas;
+use outbound_http::InvalidCas;
 
 /// Whom the synchronisation talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

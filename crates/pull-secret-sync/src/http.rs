@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use oci_registry::{Excerpt, RedactedUrl};
-use reqwest::redirect::Policy;
+use outbound_http::{ClientRecipe, NamedCas, Proxies, Trust};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
-use tls_trust::NamedCas;
 use url::Url;
 
 use crate::{Error, Service};
@@ -14,20 +13,25 @@ use crate::{Error, Service};
 /// A pull secret has some KiB.
 const MAX_ANSWER: usize = 1 << 20;
 
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For the whole answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client that trusts the system's CAs, and these if there are any. Redirects are not followed: credentials are meant
 /// for the host that the admin named.
 pub(crate) fn client(trusted_ca_pem: Option<&[u8]>) -> Result<Client, Error> {
-    let mut builder = Client::builder()
-        .user_agent(concat!("coreos-image-service/", env!("CARGO_PKG_VERSION")))
-        .timeout(TIMEOUT)
-        .redirect(Policy::none());
-    if let Some(pem) = trusted_ca_pem {
-        let trust = NamedCas::from_pem(pem)?.beside_the_systems();
-        builder = builder.tls_backend_preconfigured(tls_trust::client(trust));
-    }
-    builder.build().map_err(Error::Client)
+    let recipe = ClientRecipe {
+        user_agent: concat!("coreos-image-service/", env!("CARGO_PKG_VERSION")),
+        connect_timeout: CONNECT_TIMEOUT,
+        proxies: Proxies::from_env(),
+        trust: match trusted_ca_pem {
+            Some(pem) => Trust::Beside(NamedCas::from_pem(pem)?),
+            None => Trust::System,
+        },
+        http1_only: false,
+    };
+    recipe.builder().timeout(TIMEOUT).build().map_err(Error::Client)
 }
 
 /// What a service answered.

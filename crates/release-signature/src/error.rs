@@ -1,6 +1,7 @@
 use std::fmt;
 
 use coreos_names::{Sha256, WithCauses};
+use outbound_http::InvalidCas;
 
 use crate::certificate::KeyFault;
 use crate::store::Unreadable;
@@ -11,8 +12,8 @@ use crate::{message, statement};
 #[non_exhaustive]
 pub enum Error {
     /// The CAs that are trusted beside the system's cannot be read.
-    #[error("the trusted CAs are not a bundle of PEM certificates")]
-    TrustedCa(#[source] Option<reqwest::Error>),
+    #[error("the trusted CAs cannot be used")]
+    TrustedCa(#[source] InvalidCas),
     /// The HTTP client cannot be set up.
     #[error("cannot set up the client for signature stores")]
     Client(#[source] reqwest::Error),

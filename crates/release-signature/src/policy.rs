@@ -192,13 +192,11 @@ impl Inquiry<'_> {
             }
         };
         for Bundle { place, content } in bundles {
-            match content {
-                Ok(signatures) => {
-                    for bytes in signatures {
-                        self.weigh(store, digest, &place, &bytes, findings);
-                    }
+            for signature in content.unwrap_or_else(|source| vec![Err(source)]) {
+                match signature {
+                    Ok(bytes) => self.weigh(store, digest, &place, &bytes, findings),
+                    Err(source) => findings.push(Finding::Unreadable { place: place.clone(), source }),
                 }
-                Err(source) => findings.push(Finding::Unreadable { place, source }),
             }
         }
         true

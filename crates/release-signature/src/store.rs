@@ -93,6 +93,9 @@ pub enum Unreadable {
     /// The file or directory cannot be read.
     #[error("cannot be read")]
     File(#[from] io::Error),
+    /// A directory, a pipe, a device.
+    #[error("is not a regular file")]
+    NotAFile,
     /// It should hold ConfigMaps.
     #[error("is no list of ConfigMaps with signatures")]
     ConfigMap(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -104,7 +107,7 @@ impl Unreadable {
         match self {
             Self::Transport(_) => true,
             Self::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
-            Self::TooLarge { .. } | Self::File(_) | Self::ConfigMap(_) => false,
+            Self::TooLarge { .. } | Self::File(_) | Self::NotAFile | Self::ConfigMap(_) => false,
         }
     }
 }
@@ -113,7 +116,8 @@ impl Unreadable {
 pub(crate) struct Bundle {
     /// The file, for people.
     pub(crate) place: String,
-    pub(crate) content: Result<Vec<Vec<u8>>, Unreadable>,
+    /// Its signatures, or why there is none: in the file, or of one of them.
+    pub(crate) content: Result<Vec<Result<Vec<u8>, Unreadable>>, Unreadable>,
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use coreos_names::{Sha256, WithCauses};
-use release_signature::{Config, Keyring, Refusal, SignaturePolicy, Store, Verification};
+use release_signature::{Config, Error, Keyring, Refusal, SignaturePolicy, Store, Verification};
+use rustix::fs::{CWD, FileType, Mode};
 use tempfile::TempDir;
 use test_support::gpg::{Gpg, statement};
 use test_support::install_crypto_provider;
@@ -196,6 +197,34 @@ async fn a_private_ca_is_trusted_where_it_is_configured() {
     assert!(publisher.ask_trusting(ca, &stores, &[digest(0xab)]).await.is_ok());
 }
 
+#[tokio::test]
+async fn a_server_may_be_its_own_authority() {
+    let publisher = Publisher::new();
+    let [own, other] = [Certificate::self_signed(), Certificate::self_signed()];
+    let server = OriginServer::start_tls(&own).await;
+    publish(&server, digest(0xab), 1, &publisher.signature);
+    let stores = [&*server.url("/release")];
+    for (named, is_trusted) in [(&own, true), (&other, false)] {
+        let ca = Some(named.ca_pem.as_bytes().to_vec());
+        assert_eq!(publisher.ask_trusting(ca, &stores, &[digest(0xab)]).await.is_ok(), is_trusted);
+    }
+}
+
+#[tokio::test]
+async fn text_without_certificates_is_refused_at_the_start() {
+    install_crypto_provider();
+    for pem in ["", "text", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        let config = Config {
+            keyrings: Vec::new(),
+            stores: Vec::new(),
+            trusted_ca_pem: Some(pem.into()),
+            user_agent: "test".to_owned(),
+        };
+        let error = SignaturePolicy::new(config).unwrap_err();
+        assert!(matches!(error, Error::TrustedCa(_)), "{pem:?}: {error:?}");
+    }
+}
+
 /// Asks a directory after it was filled.
 async fn in_directory(publisher: &Publisher, fill: impl FnOnce(&Path)) -> Result<Verification, Refusal> {
     let directory = TempDir::new().unwrap();
@@ -254,6 +283,39 @@ async fn what_a_directory_lacks_is_told() {
     assert!(text.contains("broken.yaml is no list of ConfigMaps with signatures: "), "{text}");
     assert!(text.contains(&format!("sha256-{} has more than 51200 bytes", digest(0xab))), "{text}");
     assert!(!text.contains("signatures.json"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_no_file_holds_nobody_up() {
+    let publisher = Publisher::new();
+    let fill = |directory: &Path| {
+        let numbered = directory.join(format!("sha256={}", digest(0xab)));
+        fs::create_dir_all(numbered.join("signature-2")).unwrap();
+        // Nobody will ever write into it.
+        let pipe = numbered.join("signature-1");
+        rustix::fs::mknodat(CWD, pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        numbered
+    };
+    let text = in_directory(&publisher, |directory| drop(fill(directory))).await.unwrap_err().to_string();
+    for number in [1, 2] {
+        assert!(text.contains(&format!("/signature-{number} is not a regular file")), "{text}");
+    }
+    let verification = in_directory(&publisher, |directory| {
+        fs::write(fill(directory).join("signature-3"), &publisher.signature).unwrap();
+    });
+    assert!(verification.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_damaged_signature_in_a_config_map_harms_no_other() {
+    let publisher = Publisher::new();
+    let (whole, base64) = (digest(0xab), STANDARD.encode(&publisher.signature));
+    let yaml =
+        format!("kind: ConfigMap\nbinaryData:\n  sha256-{whole}-1: '%'\n  sha256-{whole}-2: {base64}\n");
+    let verification = in_directory(&publisher, |directory| {
+        fs::write(directory.join("signatures.yaml"), yaml).unwrap();
+    });
+    assert!(verification.await.is_ok());
 }
 
 #[tokio::test]

@@ -11,11 +11,11 @@ use async_trait::async_trait;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HeaderName, LAST_MODIFIED};
 use bytes::{Bytes, BytesMut};
-use reqwest::{Client, Response, StatusCode, redirect};
+use outbound_http::{ClientRecipe, InvalidCas, NamedCas, Proxies, Trust};
+use reqwest::{Client, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use tls_trust::{InvalidCas, NamedCas};
-use url::{Host, Url};
+use url::Url;
 
 use super::{
     Credentials, InfraEnv, InfraEnvError, InfraEnvId, InfraEnvSource, MAX_IGNITION, MAX_RAMDISK, Part,
@@ -67,17 +67,19 @@ impl AssistedService {
         }
         let infra_envs =
             address.join("/api/assisted-install/v2/infra-envs").map_err(|_| invalid_address())?;
-        let mut client =
-            Client::builder().user_agent(USER_AGENT).redirect(redirect::Policy::none()).timeout(timeout);
-        if let Some(pem) = trusted_ca {
-            let mut tls = tls_trust::client(NamedCas::from_pem(pem)?.alone());
-            tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-            client = client.tls_backend_preconfigured(tls).no_proxy();
-        }
-        if is_this_machine(address) {
-            client = client.no_proxy();
-        }
-        Ok(Self { client: client.build().map_err(InvalidAssistedService::Client)?, infra_envs })
+        let (trust, proxies) = match trusted_ca {
+            Some(pem) => (Trust::Alone(NamedCas::from_pem(pem)?), Proxies::default()),
+            None => (Trust::System, Proxies::from_env()),
+        };
+        let recipe = ClientRecipe {
+            user_agent: USER_AGENT,
+            connect_timeout: timeout,
+            proxies,
+            trust,
+            http1_only: false,
+        };
+        let client = recipe.builder().timeout(timeout).build();
+        Ok(Self { client: client.map_err(InvalidAssistedService::Client)?, infra_envs })
     }
 
     /// Downloads `/infra-envs/<path>` and checks the status.
@@ -182,16 +184,6 @@ const fn name(part: Part) -> &'static str {
         Part::Ignition => "Ignition config",
         Part::Ramdisk => "network configuration",
         Part::KernelArguments => "infra-env",
-    }
-}
-
-/// Whether no proxy could reach the address, whatever `NO_PROXY` says.
-fn is_this_machine(address: &Url) -> bool {
-    match address.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

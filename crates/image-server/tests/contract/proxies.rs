@@ -45,7 +45,7 @@ async fn an_assisted_service_elsewhere_is_asked_through_the_proxy() {
 #[tokio::test]
 async fn what_no_proxy_names_is_asked_directly() {
     let test = "proxies::what_no_proxy_names_is_asked_directly";
-    for no_proxy in ["assisted.invalid", "x,.invalid", "invalid", "*"] {
+    for no_proxy in ["assisted.invalid", "assisted.invalid:8090", "x,.invalid", "invalid", "*"] {
         let (status, proxied) = behind_a_proxy(test, "http://assisted.invalid:8090", no_proxy).await;
         assert_eq!((status, proxied), (502, 0), "{no_proxy}: there is no such host");
     }

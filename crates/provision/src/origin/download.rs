@@ -5,14 +5,14 @@ use std::io;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use outbound_http::{retry_after, total_of_rest};
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_RANGE, HeaderValue};
+use reqwest::header::{CONTENT_ENCODING, HeaderValue};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::content_range::ContentRange;
-use super::retry::{Tries, retry_after};
+use super::retry::Tries;
 use super::transport::{Reply, Resume, Transport};
 use super::{Config, Error, MinRate, OriginUrl, validator};
 use crate::RetryPolicy;
@@ -193,8 +193,7 @@ impl Start {
                 validator: validator::strong(headers).map(str::to_owned),
             }),
             (StatusCode::PARTIAL_CONTENT, Some(offset)) => {
-                let range = headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok()?.parse().ok());
-                let total = range.and_then(|range: ContentRange| range.total_if_rest_from(offset));
+                let total = total_of_rest(headers, offset);
                 let same_size = known_total.is_none() || known_total == total;
                 let same_file = current.is_some_and(|current| !validator::contradicts(headers, current));
                 if total.is_some() && same_size && same_file {

@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use oci_registry::RedactedUrl;
+use outbound_http::InvalidCas;
 use reqwest::StatusCode;
-use tls_trust::InvalidCas;
 
 /// Why an image could not be downloaded.
 ///

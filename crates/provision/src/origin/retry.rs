@@ -1,9 +1,8 @@
-//! The tries of one download, and what a server says about when to come back.
+//! The tries of one download.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use coreos_names::WithCauses;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use super::Error;
 use crate::RetryPolicy;
@@ -45,26 +44,14 @@ impl Tries {
     }
 }
 
-/// Reads `Retry-After`: seconds, or a date.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More seconds than can be counted are too many in any case.
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use oci_registry::RedactedUrl;
     use reqwest::StatusCode;
-    use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 
-    use super::{Tries, retry_after};
+    use super::Tries;
     use crate::RetryPolicy;
     use crate::origin::Error;
 
@@ -107,22 +94,5 @@ mod tests {
         assert!((SECOND..=2 * SECOND).contains(&soon), "{soon:?}");
         assert_eq!(wait(20), Some(20 * SECOND));
         assert_eq!(wait(31), None);
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let parse = |text| {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
-            retry_after(&headers, now)
-        };
-        assert_eq!(parse(" 120"), Some(Duration::from_mins(2)));
-        assert_eq!(parse("99999999999999999999"), Some(Duration::from_secs(u64::MAX)));
-        assert_eq!(parse("Sun, 06 Nov 1994 08:49:47 GMT"), Some(Duration::from_secs(10)));
-        assert_eq!(parse("Sun, 06 Nov 1994 08:49:27 GMT"), Some(Duration::ZERO));
-        for text in ["", "-1", "+1", "soon", "1.5"] {
-            assert_eq!(parse(text), None, "{text:?}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

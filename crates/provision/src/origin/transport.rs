@@ -1,10 +1,9 @@
 //! One request, wherever it leads.
 
 use oci_registry::RedactedUrl;
+use outbound_http::{ClientRecipe, NamedCas, Proxies, Trust};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE};
-use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
-use tls_trust::NamedCas;
 use url::Url;
 
 use super::config::{Config, QueryParams};
@@ -34,23 +33,23 @@ impl Transport {
     const MAX_REDIRECTS: usize = 10;
 
     pub(super) fn new(config: Config) -> Result<Self, Error> {
-        let mut builder = Client::builder()
-            .user_agent(config.user_agent)
-            .connect_timeout(config.connect_timeout)
-            .read_timeout(config.read_timeout)
-            // Followed here: reqwest would take the admin's headers along to anybody.
-            .redirect(Policy::none())
-            .no_gzip()
-            // Gives one large body nothing but a second flow control.
-            .http1_only();
-        if let Some(pem) = &config.trusted_ca_pem {
-            let cas = NamedCas::from_pem(pem).map_err(Error::TrustedCas)?;
-            builder = builder.tls_backend_preconfigured(tls_trust::client(cas.beside_the_systems()));
-        } else if config.insecure_skip_verify {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        }
+        let trust = match &config.trusted_ca_pem {
+            Some(pem) => Trust::Beside(NamedCas::from_pem(pem).map_err(Error::TrustedCas)?),
+            None if config.insecure_skip_verify => Trust::Anybody,
+            None => Trust::System,
+        };
+        let recipe = ClientRecipe {
+            user_agent: &config.user_agent,
+            connect_timeout: config.connect_timeout,
+            proxies: Proxies::from_env(),
+            trust,
+            // HTTP/2 gives one large body nothing but a second flow control.
+            http1_only: true,
+        };
+        // Redirects are followed here: reqwest would take the admin's headers along to anybody.
+        let client = recipe.builder().read_timeout(config.read_timeout).no_gzip().build();
         Ok(Self {
-            client: builder.build().map_err(Error::Client)?,
+            client: client.map_err(Error::Client)?,
             headers: config.headers.into_map(),
             query_params: config.query_params,
         })

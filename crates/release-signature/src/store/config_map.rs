@@ -34,15 +34,18 @@ struct Item {
     binary_data: Option<BTreeMap<String, String>>,
 }
 
-/// The signatures for a digest in a file of ConfigMaps, JSON or YAML.
-pub(crate) fn signatures(bytes: &[u8], digest: Sha256) -> Result<Vec<Vec<u8>>, Unreadable> {
+/// The signatures for a digest in a file of ConfigMaps, JSON or YAML. One that is damaged harms no other.
+pub(crate) fn signatures(
+    bytes: &[u8],
+    digest: Sha256,
+) -> Result<Vec<Result<Vec<u8>, Unreadable>>, Unreadable> {
     let mut signatures = Vec::new();
     for Document { kind, binary_data, items } in documents(bytes)? {
         let items = items.unwrap_or_default().into_iter().chain([Item { kind, binary_data }]);
         for Item { binary_data, .. } in items.filter(|item| item.kind == "ConfigMap") {
             for (key, value) in binary_data.unwrap_or_default() {
                 if key.strip_prefix("sha256-").is_some_and(|key| key.starts_with(&digest.to_string())) {
-                    signatures.push(decode(&key, &value)?);
+                    signatures.push(decode(&key, &value));
                 }
             }
         }
@@ -89,7 +92,9 @@ mod tests {
     fn signatures_are_found_by_the_digest_in_json_and_yaml() {
         let digest = Sha256::from([0xab; 32]);
         let (key, other) = (format!("sha256-{digest}-1"), format!("sha256-{}-1", "cd".repeat(32)));
-        let found = |text: &str| signatures(text.as_bytes(), digest).unwrap();
+        let found = |text: &str| -> Vec<Vec<u8>> {
+            signatures(text.as_bytes(), digest).unwrap().into_iter().map(Result::unwrap).collect()
+        };
         let expected = [b"signature".to_vec()];
         let json = config_map(&key, "c2lnbmF0dXJl");
         assert_eq!(found(&json), expected);
@@ -102,14 +107,26 @@ mod tests {
         assert_eq!(found(&yaml), expected);
         assert_eq!(found("kind: ConfigMap\nbinaryData:\n"), [] as [Vec<u8>; 0]);
         assert_eq!(found(""), [] as [Vec<u8>; 0]);
-        for (text, reason) in [
-            (config_map(&key, "%"), "is not base64"),
-            ("{".to_owned(), "EOF"),
-            ("[1]".to_owned(), "is no list of ConfigMaps"),
-            (config_map(&key, &"AAAA".repeat(20_000)), "has more than 51200 bytes"),
-        ] {
+        for (text, reason) in [("{", "EOF"), ("[1]", "is no list of ConfigMaps")] {
             let text = WithCauses(&signatures(text.as_bytes(), digest).unwrap_err()).to_string();
             assert!(text.contains(reason), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_signature_harms_no_other() {
+        let digest = Sha256::from([0xab; 32]);
+        for (damaged, reason) in
+            [("%", "-0 is not base64"), (&*"AAAA".repeat(20_000), "has more than 51200 bytes")]
+        {
+            let (key, good) = (format!("sha256-{digest}-0"), format!("sha256-{digest}-1"));
+            let json = format!(
+                r#"{{"kind": "ConfigMap", "binaryData": {{"{key}": "{damaged}", "{good}": "c2lnbmF0dXJl"}}}}"#
+            );
+            let found = signatures(json.as_bytes(), digest).unwrap();
+            let [Err(error), Ok(signature)] = &found[..] else { panic!("{found:?}") };
+            assert_eq!(signature, b"signature");
+            assert!(WithCauses(error).to_string().contains(reason), "{error:?}");
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use coreos_names::Sha256;
+use outbound_http::{ClientRecipe, NamedCas, Proxies, Trust};
 use reqwest::header::ACCEPT_ENCODING;
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Certificate, Client, StatusCode};
+use reqwest::{Client, StatusCode};
 use url::Url;
 
 use super::{MAX_SIGNATURE, Unreadable};
@@ -19,20 +20,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn client(trusted_ca_pem: Option<&[u8]>, user_agent: &str) -> Result<Client, Error> {
-    let mut builder = Client::builder()
-        .user_agent(user_agent)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TIMEOUT)
-        .redirect(Policy::custom(follow))
-        .no_gzip();
-    if let Some(pem) = trusted_ca_pem {
-        let certificates =
-            Certificate::from_pem_bundle(pem).map_err(|error| Error::TrustedCa(Some(error)))?;
-        if certificates.is_empty() {
-            return Err(Error::TrustedCa(None));
-        }
-        builder = builder.tls_certs_merge(certificates);
-    }
+    let trust = match trusted_ca_pem {
+        Some(pem) => Trust::Beside(NamedCas::from_pem(pem).map_err(Error::TrustedCa)?),
+        None => Trust::System,
+    };
+    let recipe = ClientRecipe {
+        user_agent,
+        connect_timeout: CONNECT_TIMEOUT,
+        proxies: Proxies::from_env(),
+        trust,
+        http1_only: false,
+    };
+    let builder = recipe.builder().timeout(TIMEOUT).redirect(Policy::custom(follow)).no_gzip();
     builder.build().map_err(Error::Client)
 }
 

@@ -12,6 +12,8 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use coreos_names::Sha256;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{Bundle, MAX_SIGNATURE, MAX_SIGNATURES, Unreadable, config_map};
 
@@ -32,16 +34,16 @@ pub(crate) fn find(path: &Path, digest: Sha256) -> Result<Vec<Bundle>, Unreadabl
         let content = match Kind::of(&name, digest) {
             Kind::ConfigMaps => read_config_maps(path, digest),
             Kind::Other if has_extension(&name) => return Ok(Vec::new()),
-            Kind::Signature | Kind::Other => read(path, MAX_SIGNATURE).map(|bytes| vec![bytes]),
+            Kind::Signature | Kind::Other => read_signature(path),
         };
         return Ok(vec![Bundle { place: "it".to_owned(), content }]);
     }
     let mut found = Vec::new();
     for number in 1..=MAX_SIGNATURES {
         let place = format!("sha256={digest}/signature-{number}");
-        match read(&path.join(&place), MAX_SIGNATURE) {
+        match read_signature(&path.join(&place)) {
             Err(Unreadable::File(error)) if error.kind() == io::ErrorKind::NotFound => break,
-            content => found.push(Bundle { place, content: content.map(|bytes| vec![bytes]) }),
+            content => found.push(Bundle { place, content }),
         }
     }
     let mut names: Vec<_> = fs::read_dir(path)?
@@ -56,7 +58,7 @@ pub(crate) fn find(path: &Path, digest: Sha256) -> Result<Vec<Bundle>, Unreadabl
         let file = path.join(&name);
         let content = match Kind::of(&name, digest) {
             Kind::ConfigMaps => read_config_maps(&file, digest),
-            Kind::Signature | Kind::Other => read(&file, MAX_SIGNATURE).map(|bytes| vec![bytes]),
+            Kind::Signature | Kind::Other => read_signature(&file),
         };
         if content.as_ref().is_ok_and(Vec::is_empty) {
             continue;
@@ -102,13 +104,28 @@ fn has_extension(name: &str) -> bool {
     ["json", "yaml", "yml"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
-fn read_config_maps(path: &Path, digest: Sha256) -> Result<Vec<Vec<u8>>, Unreadable> {
+fn read_config_maps(path: &Path, digest: Sha256) -> Result<Vec<Result<Vec<u8>, Unreadable>>, Unreadable> {
     config_map::signatures(&read(path, MAX_CONFIG_MAPS)?, digest)
 }
 
+fn read_signature(path: &Path) -> Result<Vec<Result<Vec<u8>, Unreadable>>, Unreadable> {
+    read(path, MAX_SIGNATURE).map(|bytes| vec![Ok(bytes)])
+}
+
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, Unreadable> {
+    /// A pipe without a writer must not hold us up, a terminal not become ours.
+    const OPEN: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+    let file = match rustix::fs::open(path, OPEN, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        // A socket, or a device that is none.
+        Err(Errno::NXIO | Errno::NODEV) => return Err(Unreadable::NotAFile),
+        Err(errno) => return Err(Unreadable::File(errno.into())),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(Unreadable::NotAFile);
+    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > limit { Err(Unreadable::TooLarge { limit }) } else { Ok(bytes) }
 }
 

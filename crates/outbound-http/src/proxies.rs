@@ -1,7 +1,8 @@
 //! The HTTP proxies of a site, and who is reached without them.
 //!
 //! The rules are those of Go's programs, which is what `OpenShift`'s documentation describes. reqwest has curl's: they
-//! know no ports, and take a leading dot for decoration.
+//! know no ports, and take a leading dot for decoration: with `.example.com` in `NO_PROXY`, `example.com` itself is asked
+//! through the proxy here.
 
 use std::env;
 use std::fmt;
@@ -59,7 +60,8 @@ impl Proxies {
         Self { http: Some(proxy.clone()), https: Some(proxy), exceptions: exceptions(no_proxy) }
     }
 
-    pub(crate) fn proxy_for(&self, url: &Url) -> Option<&Url> {
+    /// The proxy for this URL. `None`: none.
+    pub fn proxy_for(&self, url: &Url) -> Option<&Url> {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
         proxy.as_ref().filter(|_| !self.is_direct(url))
     }

@@ -6,7 +6,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{CertificateError, ClientConnection, Error, ServerConfig, ServerConnection};
 
-use super::{InvalidCas, NamedCas, client};
+use super::{InvalidCas, NamedCas, tls_config};
 
 fn install_crypto_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -40,7 +40,7 @@ fn shake_hands(
     let server = ServerConfig::builder().with_no_client_auth().with_single_cert(shown, key.into()).unwrap();
     let mut server = ServerConnection::new(Arc::new(server)).unwrap();
     let name = ServerName::try_from("registry.lab").unwrap();
-    let mut client = ClientConnection::new(Arc::new(client(verifier)), name).unwrap();
+    let mut client = ClientConnection::new(Arc::new(tls_config(verifier)), name).unwrap();
     while client.is_handshaking() || server.is_handshaking() {
         let mut bytes = Vec::new();
         client.write_tls(&mut bytes).unwrap();

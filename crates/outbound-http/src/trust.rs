@@ -24,6 +24,19 @@ pub struct NamedCas {
     alone: Arc<WebPkiServerVerifier>,
 }
 
+/// Who has to vouch for servers.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Whom the system trusts.
+    System,
+    /// Those of the system, or these.
+    Beside(NamedCas),
+    /// These and no others.
+    Alone(NamedCas),
+    /// Nobody: any certificate will do.
+    Anybody,
+}
+
 /// The text names nobody to be trusted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -77,13 +90,13 @@ impl NamedCas {
     }
 }
 
-/// A client without a certificate of its own that trusts whom `verifier` does. Which protocols it offers is left to the
+/// What a client speaks that has no certificate of its own and trusts whom `verifier` does. Which protocols it offers is left to the
 /// caller.
 ///
 /// # Panics
 ///
 /// If the process has no crypto provider installed.
-pub fn client(verifier: Arc<dyn ServerCertVerifier>) -> ClientConfig {
+pub fn tls_config(verifier: Arc<dyn ServerCertVerifier>) -> ClientConfig {
     ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("every provider has cipher suites of TLS 1.2 and 1.3")
