@@ -16,7 +16,7 @@ use crate::rounds::Rounds;
 use crate::transport::Transport;
 use crate::{
     Blob, CredentialSource, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors,
-    Proxies, PullSource, Reference, RegistryHost, Retry, disk, media_type,
+    Proxies, PullSource, Reference, RegistryHost, ResumePatience, Retry, disk, media_type,
 };
 
 /// What a [`Registry`] may do, and with which credentials.
@@ -47,6 +47,8 @@ pub struct Config {
     pub read_timeout: Duration,
     /// What is done about hiccups.
     pub retry: Retry,
+    /// What is done about downloads that break.
+    pub resume: ResumePatience,
 }
 
 impl Default for Config {
@@ -63,6 +65,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_mins(1),
             retry: Retry::default(),
+            resume: ResumePatience::default(),
         }
     }
 }
@@ -77,6 +80,7 @@ pub(crate) struct Inner {
     pub(crate) mirrors: Mirrors,
     pub(crate) experience: Arc<Experience>,
     pub(crate) retry: Retry,
+    pub(crate) resume: ResumePatience,
 }
 
 impl Registry {
@@ -88,6 +92,7 @@ impl Registry {
             mirrors: config.mirrors,
             experience: Arc::default(),
             retry: config.retry,
+            resume: config.resume,
         })))
     }
 

@@ -25,8 +25,8 @@ pub(crate) struct Download {
     skip: u64,
     /// How many bytes have been handed out.
     offset: u64,
-    /// Where the last connection broke.
-    broke_at: u64,
+    /// How many had been when it was last said to get on.
+    got_to: u64,
 }
 
 /// The rest of a blob, from one source.
@@ -37,7 +37,7 @@ pub(crate) struct Opened {
 }
 
 impl Download {
-    /// Whoever gets so far between two breaks gets on, and may break as often as it likes.
+    /// Whoever gets so much further, in however many pieces, gets on, and may break as often as it likes.
     const PROGRESS: u64 = 1 << 20;
 
     /// Begins with an answer to the first request of `rounds` that had one.
@@ -62,7 +62,7 @@ impl Download {
             body: reply.into_source(),
             skip,
             offset: 0,
-            broke_at: 0,
+            got_to: 0,
         };
         Blob::with_trail(subject, blob, trail, download.into_source())
     }
@@ -134,12 +134,15 @@ impl Download {
             blob.digest = %digest, blob.size = size, blob.received = self.offset, error = %WithCauses(&broken),
             "a download broke off"
         );
-        if self.offset - self.broke_at >= Self::PROGRESS {
-            self.rounds.renew();
+        let got_on = self.offset - self.got_to >= Self::PROGRESS;
+        if got_on || !self.rounds.is_resuming() {
+            self.rounds.resume(&self.client.resume);
+        }
+        if got_on {
+            self.got_to = self.offset;
         } else {
             self.rounds.failed(broken);
         }
-        self.broke_at = self.offset;
 
         loop {
             let source = self.rounds.next().await?;

@@ -92,7 +92,7 @@ pub use pull_secret::{
 };
 pub use redacted_url::RedactedUrl;
 pub use reference::{InvalidReference, Reference};
-pub use retry::Retry;
+pub use retry::{ResumePatience, Retry};
 
 /// The parsers of foreign bytes, for fuzzing. Not part of the crate's promise.
 #[doc(hidden)]
