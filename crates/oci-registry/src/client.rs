@@ -204,9 +204,30 @@ impl Inner {
         blob: &Descriptor,
         offset: u64,
     ) -> Result<Opened, Error> {
+        self.open_from(source, blob, offset, offset).await
+    }
+
+    /// The same from a source that answers with another part than it is asked for: all of it, of which the beginning is
+    /// passed over.
+    pub(crate) async fn open_whole(
+        &self,
+        source: &PullSource,
+        blob: &Descriptor,
+        offset: u64,
+    ) -> Result<Opened, Error> {
+        self.open_from(source, blob, 0, offset).await
+    }
+
+    async fn open_from(
+        &self,
+        source: &PullSource,
+        blob: &Descriptor,
+        first: u64,
+        offset: u64,
+    ) -> Result<Opened, Error> {
         let subject = Subject::blob(&source.reference, blob);
         let path = format!("{}/blobs/{}", source.reference.repository(), blob.digest);
-        let reply = self.get(source, &subject, Ask { path: &path, accept: None, offset }).await?;
+        let reply = self.get(source, &subject, Ask { path: &path, accept: None, offset: first }).await?;
         let skip = reply.bytes_before(offset, &subject, blob.size)?;
         Ok(Opened { reply, skip })
     }

@@ -9,7 +9,7 @@ use crate::client::Inner;
 use crate::reply::Reply;
 use crate::rounds::Rounds;
 use crate::trail::Trail;
-use crate::{Blob, Descriptor, Error, Reference};
+use crate::{Blob, Descriptor, Error, PullSource, Reference};
 
 /// The bytes of one blob, fetched over as many connections as it takes.
 ///
@@ -27,6 +27,8 @@ pub(crate) struct Download {
     offset: u64,
     /// How many had been when it was last said to get on.
     got_to: u64,
+    /// Who has been asked for the whole since then, for wrong ranges.
+    started_over: Vec<Reference>,
 }
 
 /// The rest of a blob, from one source.
@@ -63,6 +65,7 @@ impl Download {
             skip,
             offset: 0,
             got_to: 0,
+            started_over: Vec::new(),
         };
         Blob::with_trail(subject, blob, trail, download.into_source())
     }
@@ -140,13 +143,14 @@ impl Download {
         }
         if got_on {
             self.got_to = self.offset;
+            self.started_over.clear();
         } else {
             self.rounds.failed(broken);
         }
 
         loop {
             let source = self.rounds.next().await?;
-            match self.client.open(&source, &self.blob, self.offset).await {
+            match self.open(&source).await {
                 Ok(Opened { reply, skip }) => {
                     tracing::info!(
                         blob.digest = %digest, blob.size = size, blob.received = self.offset,
@@ -159,6 +163,21 @@ impl Download {
                 }
                 Err(error) => self.rounds.failed(error),
             }
+        }
+    }
+
+    /// The rest, from this source. One that cannot count is asked once for the whole.
+    async fn open(&mut self, source: &PullSource) -> Result<Opened, Error> {
+        match self.client.open(source, &self.blob, self.offset).await {
+            Err(wrong @ Error::WrongRange { .. }) if !self.started_over.contains(&source.reference) => {
+                self.started_over.push(source.reference.clone());
+                tracing::debug!(error = %WithCauses(&wrong), "asking for the whole");
+                match self.client.open_whole(source, &self.blob, self.offset).await {
+                    Err(error) if !error.is_retryable() => Err(wrong),
+                    other => other,
+                }
+            }
+            other => other,
         }
     }
 }

@@ -279,7 +279,18 @@ impl Error {
         }
     }
 
-    /// Whether the registry said, or the folder shows, that it does not have it.
+    /// Whether nobody answered at all: no connection, a lost one, or no TLS that is trusted; of several places, at none.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Transport { .. } | Self::Tls { .. } => true,
+            Self::Unavailable { attempts, .. } => {
+                !attempts.is_empty() && attempts.iter().all(|attempt| attempt.error.is_silence())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the registry said, or the folder shows, that it does not have it; of several places, every one.
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::NotFound { .. } => true,

@@ -188,7 +188,7 @@ async fn without_ranges_what_was_seen_is_skipped() {
 }
 
 #[tokio::test]
-async fn another_part_than_was_asked_for_is_refused() {
+async fn who_sends_another_part_than_was_asked_for_is_asked_for_the_whole() {
     let site = Site::new(builder()).await;
     for label in [
         "bytes 0-16777215/16777216",
@@ -198,13 +198,27 @@ async fn another_part_than_was_asked_for_is_refused() {
     ] {
         site.server.heal();
         site.server.inject_once(&site.digest(), Fault::EndAfter(2 * MIB));
-        site.server.inject(&site.digest(), Fault::ContentRange(label));
+        site.server.inject_once(&site.digest(), Fault::ContentRange(label));
+        site.server.clear_requests();
+        site.recovers().await;
+        let ranges: Vec<_> =
+            site.asked(false).iter().map(|request| request.header("range").map(str::to_owned)).collect();
+        assert_eq!(ranges, [None, Some("bytes=2097152-".to_owned()), None], "{label:?}");
+
+        // If that fails, too, what was wrong is said.
+        site.server.inject_once(&site.digest(), Fault::EndAfter(2 * MIB));
+        site.server.inject_once(&site.digest(), Fault::ContentRange(label));
+        site.server.inject_once(&site.digest(), Fault::status(404));
         let shown = shown(&site.fails().await);
         assert!(
             shown.contains(&format!("from byte 2097152 on and answers with Content-Range {label:?}")),
             "{shown}"
         );
     }
+    // Nor does a 416 end it.
+    site.server.inject_once(&site.digest(), Fault::EndAfter(2 * MIB));
+    site.server.inject_once(&site.digest(), Fault::status(416));
+    site.recovers().await;
     // The registry's blob is shorter than the manifest says, and ends without a word.
     site.server.heal();
     site.server.inject(&site.digest(), Fault::EndAfter(u64::MAX));

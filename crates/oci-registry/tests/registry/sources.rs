@@ -183,6 +183,10 @@ async fn when_nobody_has_it_every_attempt_is_told_with_its_own_reason() {
     drop(first);
     let error = only.manifest(&image).await.unwrap_err();
     assert!(!error.is_not_found(), "two of them could not be asked");
+    assert!(!error.is_silence(), "one of them answered");
+    drop(second);
+    let error = only.manifest(&image).await.unwrap_err();
+    assert!(error.is_silence() && !error.is_not_found(), "{error:?}");
 }
 
 #[tokio::test]
@@ -284,7 +288,8 @@ async fn a_download_that_ends_nowhere_tells_of_all() {
     let client = client(mirrors(&registries.each_ref().map(TokenRegistry::address)));
     registries[0].inject_once(&digest, Fault::EndAfter(2 * MIB));
     registries[0].inject(&digest, Fault::status(500));
-    registries[1].inject(&digest, Fault::ContentRange("bytes 0-1/2"));
+    registries[1].inject_once(&digest, Fault::ContentRange("bytes 0-1/2"));
+    registries[1].inject(&digest, Fault::status(404));
     let download = client.blob(&reference(registries[1].address()), &blob).await.unwrap();
     let error = download.bytes(u64::MAX).await.unwrap_err();
     assert!(matches!(error, Error::Truncated { received, .. } if received == 2 * MIB), "{error:?}");
