@@ -79,8 +79,10 @@ impl Retry {
 /// Reads `Retry-After`: seconds, or a date.
 pub(crate) fn parse_retry_after(header: &str, now: SystemTime) -> Option<Duration> {
     let header = header.trim();
-    if let Ok(seconds) = header.parse() {
-        return Some(Duration::from_secs(seconds));
+    // Not by what Rust would read: it allows a sign.
+    if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than can be counted are too many in any case.
+        return Some(Duration::from_secs(header.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(header).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
@@ -148,7 +150,9 @@ mod tests {
         assert_eq!(parse_retry_after(" 120", now), Some(Duration::from_mins(2)));
         assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:47 GMT", now), Some(Duration::from_secs(10)));
         assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:27 GMT", now), Some(Duration::ZERO));
-        for text in ["", "-1", "soon", "1.5"] {
+        let for_ever = Some(Duration::from_secs(u64::MAX));
+        assert_eq!(parse_retry_after("18446744073709551616", now), for_ever);
+        for text in ["", "-1", "+1", "soon", "1.5"] {
             assert_eq!(parse_retry_after(text, now), None, "{text:?}");
         }
     }
