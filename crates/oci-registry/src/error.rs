@@ -168,7 +168,8 @@ pub enum Error {
     /// The bytes that came were wrong, and can still be asked of others: trying again does.
     #[error("wrong bytes came from {}", joined(from, ", "))]
     WrongBytes {
-        /// Everybody who sent a part of them. From now on they are asked last.
+        /// Everybody who sent a part of them. Whoever did so alone is asked last from now on; of several nobody is
+        /// convicted, and the next download comes from one place alone.
         from: Vec<Reference>,
         /// What is wrong with the bytes.
         source: Box<Error>,

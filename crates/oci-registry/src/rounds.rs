@@ -113,6 +113,10 @@ impl Rounds {
         current.due = Some(self.start);
         self.candidates.insert(0, current);
         self.asked = 0;
+        if self.experience.is_doubtful(self.subject.reference()) {
+            // Only what comes from one place alone shows whether that place is good.
+            self.candidates.truncate(1);
+        }
         self.resuming = Some((patience.clone(), now));
     }
 
@@ -132,6 +136,12 @@ impl Rounds {
     }
 
     fn give_up(&mut self) -> Error {
+        let image = self.subject.reference();
+        if let (Some(_), [alone]) = (&self.resuming, self.candidates.as_slice())
+            && self.experience.is_doubtful(image)
+        {
+            self.experience.doubt(image, &alone.source.reference);
+        }
         let failed = |candidate: Candidate| {
             Some(FailedSource { reference: candidate.source.reference, error: candidate.error? })
         };
