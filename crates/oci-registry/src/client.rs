@@ -15,8 +15,8 @@ use crate::reply::Reply;
 use crate::rounds::Rounds;
 use crate::transport::Transport;
 use crate::{
-    Blob, CredentialSource, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors,
-    Proxies, PullSource, Reference, RegistryHost, ResumePatience, Retry, disk, media_type,
+    Blob, CredentialSource, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, MinRate,
+    Mirrors, Proxies, PullSource, Reference, RegistryHost, ResumePatience, Retry, disk, media_type,
 };
 
 /// What a [`Registry`] may do, and with which credentials.
@@ -45,6 +45,8 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long a peer may be silent, before and within an answer. An answer as a whole may take any time.
     pub read_timeout: Duration,
+    /// A peer that sends a blob more slowly counts as a silent one.
+    pub min_rate: MinRate,
     /// What is done about hiccups.
     pub retry: Retry,
     /// What is done about downloads that break.
@@ -64,6 +66,7 @@ impl Default for Config {
             user_agent: concat!("oci-registry/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_mins(1),
+            min_rate: MinRate::default(),
             retry: Retry::default(),
             resume: ResumePatience::default(),
         }
@@ -81,6 +84,7 @@ pub(crate) struct Inner {
     pub(crate) experience: Arc<Experience>,
     pub(crate) retry: Retry,
     pub(crate) resume: ResumePatience,
+    pub(crate) min_rate: MinRate,
 }
 
 impl Registry {
@@ -93,6 +97,7 @@ impl Registry {
             experience: Arc::default(),
             retry: config.retry,
             resume: config.resume,
+            min_rate: config.min_rate,
         })))
     }
 

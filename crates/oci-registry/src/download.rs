@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use coreos_names::WithCauses;
-use futures_util::{StreamExt as _, stream};
+use futures_util::stream;
 
 use crate::blob::{Source, SourceError};
 use crate::client::Inner;
+use crate::pace::Pace;
 use crate::reply::Reply;
 use crate::rounds::Rounds;
 use crate::trail::Trail;
@@ -21,6 +22,7 @@ pub(crate) struct Download {
     rounds: Rounds,
     trail: Arc<Trail>,
     body: Source,
+    pace: Pace,
     /// How many bytes of the body are handed out already, for want of ranges.
     skip: u64,
     /// How many bytes have been handed out.
@@ -57,6 +59,7 @@ impl Download {
         let image = subject.reference().clone();
         let trail = Arc::new(Trail::of_many(image, places, experience, reply.url.clone(), place));
         let download = Self {
+            pace: Pace::new(client.min_rate),
             client,
             blob: blob.clone(),
             rounds,
@@ -84,7 +87,7 @@ impl Download {
     /// The next bytes; `None` when there are none, too soon or not.
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         loop {
-            let cause = match self.body.next().await {
+            let cause = match self.pace.next(&mut self.body).await {
                 Some(Ok(chunk)) => {
                     let chunk = self.unseen(chunk);
                     if chunk.is_empty() {
@@ -159,6 +162,7 @@ impl Download {
                     self.trail.resumed(reply.url.clone(), source.reference);
                     self.rounds.answered();
                     (self.skip, self.body) = (skip, reply.into_source());
+                    self.pace = Pace::new(self.client.min_rate);
                     return Ok(());
                 }
                 Err(error) => self.rounds.failed(error),

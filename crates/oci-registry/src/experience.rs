@@ -93,7 +93,7 @@ fn name(reference: &Reference) -> String {
 #[cfg(test)]
 mod tests {
     use super::Experience;
-    use crate::{Digest, PullSource, Reference};
+    use crate::{PullSource, Reference};
 
     fn reference(text: &str) -> Reference {
         text.parse().unwrap()

@@ -50,6 +50,7 @@ mod image_config;
 mod manifest;
 mod media_type;
 mod mirrors;
+mod pace;
 mod proxies;
 mod pull_secret;
 mod redacted_url;
@@ -85,6 +86,7 @@ pub use mirrors::{
     Blocked, InvalidRegistriesConf, InvalidScope, Location, Mirror, MirrorPull, MirrorRule, Mirrors,
     PullSource, RegistriesConf, Scope,
 };
+pub use pace::MinRate;
 pub use proxies::Proxies;
 pub use pull_secret::{
     Difference, KeyProblem, Mistake, NearMiss, PullSecret, PullSecretError, PullSecretWarning, UnusableEntry,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use coreos_names::WithCauses;
 use futures_util::FutureExt as _;
-use oci_registry::{Blob, Config, Descriptor, Error, PullSecret, Registry, ResumePatience};
+use oci_registry::{Blob, Config, Descriptor, Error, MinRate, PullSecret, Registry, ResumePatience};
 use test_support::payload::{Artifact, Compression, Content, ImageBuilder, LayerBuilder, MediaTypes};
 use test_support::registry::{
     DockerRegistry, Fault, FaultProxy, LineFault, Request, TokenRegistry, TokenRegistryBuilder,
@@ -150,6 +150,17 @@ async fn a_silent_peer_is_left_and_asked_for_the_rest() {
     site.server.inject_once(&site.digest(), Fault::StallAfter(5 * MIB));
     site.recovers().await;
     assert_eq!(range_of(&site.asked(false)[1]), 5 * MIB);
+}
+
+#[tokio::test]
+async fn a_peer_that_trickles_is_left_and_asked_for_the_rest() {
+    let site = Site::new(builder()).await;
+    let config = config(pull_secret(site.server.address(), USER, PASSWORD), &[site.server.address()]);
+    let min_rate = MinRate { bytes: MIB, within: Duration::from_secs(3) };
+    let site = Site { client: Registry::new(Config { min_rate, ..config }).unwrap(), ..site };
+    site.server.inject_once(&site.digest(), Fault::TrickleAfter(5 * MIB));
+    site.recovers().await;
+    assert!(range_of(&site.asked(false)[1]) >= 5 * MIB);
 }
 
 #[tokio::test]
