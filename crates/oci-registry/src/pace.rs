@@ -52,7 +52,7 @@ impl Pace {
         if self.bytes >= self.rate.bytes {
             *self = Self::new(self.rate);
         }
-        Some(next?)
+        next
     }
 }
 
