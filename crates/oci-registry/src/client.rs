@@ -33,7 +33,7 @@ pub struct Config {
     pub insecure: BTreeSet<RegistryHost>,
     /// Directories as containers-certs.d(5) has them: `<host[:port]>/*.crt` are trusted at that host,
     /// `<host[:port]>/*.cert` with `*.key` are shown to it. For each host the first directory that has one for it
-    /// counts, and is read when the host is first talked to.
+    /// counts, and is read when the host is first talked to, and again when its files have changed.
     pub certs_dirs: Vec<PathBuf>,
     /// Never HTTP/2, with which some proxies have trouble.
     pub http1_only: bool,
