@@ -99,6 +99,11 @@ struct Answer {
 }
 
 impl Answer {
+    /// Not now; after so long, perhaps.
+    fn unavailable(retry_after: Duration, text: impl Into<String>) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::line(StatusCode::SERVICE_UNAVAILABLE, text) }
+    }
+
     fn empty(status: StatusCode) -> Self {
         Self { status, text: None, newline: false, retry_after: None }
     }
@@ -217,47 +222,35 @@ impl Rejection {
                 StatusCode::NOT_FOUND,
                 format!("there are no boot artifacts of the image for {version} {arch}"),
             ),
-            Self::ListAwaited => Answer {
-                retry_after: Some(RETRY_SOON),
-                ..Answer::line(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    format!(
-                        "it is not known yet which images there are to be; try again in {} s",
-                        RETRY_SOON.as_secs()
-                    ),
-                )
-            },
+            Self::ListAwaited => Answer::unavailable(
+                RETRY_SOON,
+                format!(
+                    "it is not known yet which images there are to be; try again in {} s",
+                    RETRY_SOON.as_secs()
+                ),
+            ),
             Self::NotReady { report, arch } => not_ready(report, *arch),
             Self::NoBaseUrl => Answer::line(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "there are no minimal ISOs as long as IMAGE_SERVICE_BASE_URL is not set",
             ),
-            Self::NoNmstatectl => Answer {
-                retry_after: Some(RETRY_SOON),
-                ..Answer::line(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "nmstatectl, which hosts of this version need, has not been taken out of the image yet",
-                )
-            },
+            Self::NoNmstatectl => Answer::unavailable(
+                RETRY_SOON,
+                "nmstatectl, which hosts of this version need, has not been taken out of the image yet",
+            ),
             Self::NoPlaceForNmstatectl => Answer::line(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "a minimal ISO for s390x has no place for nmstatectl, which hosts of this version need for their \
                  network configuration; use the full ISO",
             ),
-            Self::NmstatectlUnavailable => Answer {
-                retry_after: Some(RETRY_LATE),
-                ..Answer::line(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "nmstatectl, which hosts of this version need, cannot be taken out of the image",
-                )
-            },
-            Self::Busy => Answer {
-                retry_after: Some(RETRY_SOON),
-                ..Answer::line(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    format!("too many requests at a time; try again in {} s", RETRY_SOON.as_secs()),
-                )
-            },
+            Self::NmstatectlUnavailable => Answer::unavailable(
+                RETRY_LATE,
+                "nmstatectl, which hosts of this version need, cannot be taken out of the image",
+            ),
+            Self::Busy => Answer::unavailable(
+                RETRY_SOON,
+                format!("too many requests at a time; try again in {} s", RETRY_SOON.as_secs()),
+            ),
             Self::InfraEnv(error) => infra_env(error),
             Self::InfraEnvOfInitrd(error) => infra_env_of_initrd(error),
             Self::Plan(error) => plan(error),

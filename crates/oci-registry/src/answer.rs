@@ -19,8 +19,10 @@ impl Answer {
         struct Document {
             #[serde(default)]
             errors: Vec<Problem>,
-            #[serde(alias = "details", alias = "error_description", alias = "error")]
             message: Option<String>,
+            details: Option<String>,
+            error: Option<String>,
+            error_description: Option<String>,
         }
 
         #[derive(Deserialize)]
@@ -30,13 +32,18 @@ impl Answer {
         }
 
         let words = match serde_json::from_slice::<Document>(body) {
-            Ok(Document { errors, message }) => match errors.into_iter().next() {
-                Some(Problem { code: Some(code), message: Some(message) }) => {
-                    Some(format!("{code}: {message}"))
+            Ok(Document { errors, message, details, error, error_description }) => {
+                match errors.into_iter().next() {
+                    Some(Problem { code: Some(code), message: Some(message) }) => {
+                        Some(format!("{code}: {message}"))
+                    }
+                    Some(Problem { code, message }) => code.or(message),
+                    None => {
+                        let words = [error, error_description, message, details].into_iter().flatten();
+                        Some(words.filter(|words| !words.trim().is_empty()).collect::<Vec<_>>().join(": "))
+                    }
                 }
-                Some(Problem { code, message }) => code.or(message),
-                None => message,
-            },
+            }
             // Pages of HTML explain nothing.
             Err(_) => str::from_utf8(body)
                 .ok()
@@ -67,6 +74,11 @@ mod tests {
             (r#"{"errors":[{"code":"DENIED"}]}"#, " (DENIED)"),
             (r#"{"details":"no such robot"}"#, " (no such robot)"),
             (r#"{"error":"invalid_grant"}"#, " (invalid_grant)"),
+            (
+                r#"{"error":"invalid_grant","error_description":"token expired"}"#,
+                " (invalid_grant: token expired)",
+            ),
+            (r#"{"message":"no","details":"such robot"}"#, " (no: such robot)"),
             ("upstream\nconnect error", " (upstream connect error)"),
             ("<html><body>502 Bad Gateway</body></html>", ""),
             (r#"{"errors":"x"}"#, ""),

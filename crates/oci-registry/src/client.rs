@@ -15,8 +15,8 @@ use crate::reply::Reply;
 use crate::rounds::Rounds;
 use crate::transport::Transport;
 use crate::{
-    Blob, CredentialSource, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, Mirrors,
-    Proxies, PullSource, Reference, RegistryHost, Retry, disk, media_type,
+    Blob, CredentialSource, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, MinRate,
+    Mirrors, Proxies, PullSource, Reference, RegistryHost, ResumePatience, Retry, disk, media_type,
 };
 
 /// What a [`Registry`] may do, and with which credentials.
@@ -33,7 +33,7 @@ pub struct Config {
     pub insecure: BTreeSet<RegistryHost>,
     /// Directories as containers-certs.d(5) has them: `<host[:port]>/*.crt` are trusted at that host,
     /// `<host[:port]>/*.cert` with `*.key` are shown to it. For each host the first directory that has one for it
-    /// counts, and is read when the host is first talked to.
+    /// counts, and is read when the host is first talked to, and again when its files have changed.
     pub certs_dirs: Vec<PathBuf>,
     /// Never HTTP/2, with which some proxies have trouble.
     pub http1_only: bool,
@@ -45,8 +45,12 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long a peer may be silent, before and within an answer. An answer as a whole may take any time.
     pub read_timeout: Duration,
+    /// A peer that sends a blob more slowly counts as a silent one.
+    pub min_rate: MinRate,
     /// What is done about hiccups.
     pub retry: Retry,
+    /// What is done about downloads that break.
+    pub resume: ResumePatience,
 }
 
 impl Default for Config {
@@ -62,7 +66,9 @@ impl Default for Config {
             user_agent: concat!("oci-registry/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_mins(1),
+            min_rate: MinRate::default(),
             retry: Retry::default(),
+            resume: ResumePatience::default(),
         }
     }
 }
@@ -77,6 +83,8 @@ pub(crate) struct Inner {
     pub(crate) mirrors: Mirrors,
     pub(crate) experience: Arc<Experience>,
     pub(crate) retry: Retry,
+    pub(crate) resume: ResumePatience,
+    pub(crate) min_rate: MinRate,
 }
 
 impl Registry {
@@ -88,6 +96,8 @@ impl Registry {
             mirrors: config.mirrors,
             experience: Arc::default(),
             retry: config.retry,
+            resume: config.resume,
+            min_rate: config.min_rate,
         })))
     }
 
@@ -199,9 +209,30 @@ impl Inner {
         blob: &Descriptor,
         offset: u64,
     ) -> Result<Opened, Error> {
+        self.open_from(source, blob, offset, offset).await
+    }
+
+    /// The same from a source that answers with another part than it is asked for: all of it, of which the beginning is
+    /// passed over.
+    pub(crate) async fn open_whole(
+        &self,
+        source: &PullSource,
+        blob: &Descriptor,
+        offset: u64,
+    ) -> Result<Opened, Error> {
+        self.open_from(source, blob, 0, offset).await
+    }
+
+    async fn open_from(
+        &self,
+        source: &PullSource,
+        blob: &Descriptor,
+        first: u64,
+        offset: u64,
+    ) -> Result<Opened, Error> {
         let subject = Subject::blob(&source.reference, blob);
         let path = format!("{}/blobs/{}", source.reference.repository(), blob.digest);
-        let reply = self.get(source, &subject, Ask { path: &path, accept: None, offset }).await?;
+        let reply = self.get(source, &subject, Ask { path: &path, accept: None, offset: first }).await?;
         let skip = reply.bytes_before(offset, &subject, blob.size)?;
         Ok(Opened { reply, skip })
     }

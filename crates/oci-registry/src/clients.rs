@@ -7,18 +7,18 @@ use reqwest::{Client, ClientBuilder};
 use rustls::sign::SingleCertAndKey;
 use url::Url;
 
-use crate::host_certificates::{ClientIdentity, HostCertificates, directory_of};
+use crate::host_certificates::{ClientIdentity, HostCertificates, Stamp, directory_of, stamp};
 use crate::slots::Slots;
 use crate::{Config, Error, HostCertificatesError, Proxies, RegistryHost};
 
 /// The HTTP clients: one pair for most hosts, and one for every host with certificates of its own.
 ///
-/// Those are read when the host is first talked to. A file that is broken harms its host only, and is read again with
-/// the next request.
+/// Those are read when the host is first talked to, and again when they have changed. A file that is broken harms its
+/// host only, and is read again with the next request.
 pub(crate) struct Clients {
     recipe: Arc<Recipe>,
     shared: Pair,
-    of_hosts: Slots<String, Pair>,
+    of_hosts: Slots<String, (Stamp, Pair)>,
 }
 
 #[derive(Clone)]
@@ -64,10 +64,14 @@ impl Clients {
         let recipe = Arc::clone(&self.recipe);
         let directory = blocking(move || directory_of(&recipe.certs_dirs, &called)).await;
         let Some(directory) = directory else { return Ok(None) };
+        let looked_at = directory.clone();
+        let stamp = blocking(move || stamp(&looked_at)).await?;
 
         let slot = self.of_hosts.slot(url.origin().ascii_serialization());
         let mut slot = slot.lock().await;
-        if let Some(pair) = &*slot {
+        if let Some((before, pair)) = &*slot
+            && *before == stamp
+        {
             return Ok(Some(pair.clone()));
         }
         let recipe = Arc::clone(&self.recipe);
@@ -80,7 +84,9 @@ impl Clients {
                 .clients(named, identity)
                 .map_err(|source| HostCertificatesError::Unusable { directory, source })
         });
-        Ok(Some(slot.insert(pair.await?).clone()))
+        let pair = pair.await?;
+        *slot = Some((stamp, pair.clone()));
+        Ok(Some(pair))
     }
 }
 

@@ -2,14 +2,15 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use coreos_names::WithCauses;
-use futures_util::{StreamExt as _, stream};
+use futures_util::stream;
 
 use crate::blob::{Source, SourceError};
 use crate::client::Inner;
+use crate::pace::Pace;
 use crate::reply::Reply;
 use crate::rounds::Rounds;
 use crate::trail::Trail;
-use crate::{Blob, Descriptor, Error, Reference};
+use crate::{Blob, Descriptor, Error, PullSource, Reference};
 
 /// The bytes of one blob, fetched over as many connections as it takes.
 ///
@@ -21,12 +22,15 @@ pub(crate) struct Download {
     rounds: Rounds,
     trail: Arc<Trail>,
     body: Source,
+    pace: Pace,
     /// How many bytes of the body are handed out already, for want of ranges.
     skip: u64,
     /// How many bytes have been handed out.
     offset: u64,
-    /// Where the last connection broke.
-    broke_at: u64,
+    /// How many had been when it was last said to get on.
+    got_to: u64,
+    /// Who has been asked for the whole since then, for wrong ranges.
+    started_over: Vec<Reference>,
 }
 
 /// The rest of a blob, from one source.
@@ -37,7 +41,7 @@ pub(crate) struct Opened {
 }
 
 impl Download {
-    /// Whoever gets so far between two breaks gets on, and may break as often as it likes.
+    /// Whoever gets so much further, in however many pieces, gets on, and may break as often as it likes.
     const PROGRESS: u64 = 1 << 20;
 
     /// Begins with an answer to the first request of `rounds` that had one.
@@ -55,6 +59,7 @@ impl Download {
         let image = subject.reference().clone();
         let trail = Arc::new(Trail::of_many(image, places, experience, reply.url.clone(), place));
         let download = Self {
+            pace: Pace::new(client.min_rate),
             client,
             blob: blob.clone(),
             rounds,
@@ -62,7 +67,8 @@ impl Download {
             body: reply.into_source(),
             skip,
             offset: 0,
-            broke_at: 0,
+            got_to: 0,
+            started_over: Vec::new(),
         };
         Blob::with_trail(subject, blob, trail, download.into_source())
     }
@@ -81,7 +87,7 @@ impl Download {
     /// The next bytes; `None` when there are none, too soon or not.
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         loop {
-            let cause = match self.body.next().await {
+            let cause = match self.pace.next(&mut self.body).await {
                 Some(Ok(chunk)) => {
                     let chunk = self.unseen(chunk);
                     if chunk.is_empty() {
@@ -134,16 +140,20 @@ impl Download {
             blob.digest = %digest, blob.size = size, blob.received = self.offset, error = %WithCauses(&broken),
             "a download broke off"
         );
-        if self.offset - self.broke_at >= Self::PROGRESS {
-            self.rounds.renew();
+        let got_on = self.offset - self.got_to >= Self::PROGRESS;
+        if got_on || !self.rounds.is_resuming() {
+            self.rounds.resume(&self.client.resume);
+        }
+        if got_on {
+            self.got_to = self.offset;
+            self.started_over.clear();
         } else {
             self.rounds.failed(broken);
         }
-        self.broke_at = self.offset;
 
         loop {
             let source = self.rounds.next().await?;
-            match self.client.open(&source, &self.blob, self.offset).await {
+            match self.open(&source).await {
                 Ok(Opened { reply, skip }) => {
                     tracing::info!(
                         blob.digest = %digest, blob.size = size, blob.received = self.offset,
@@ -152,10 +162,26 @@ impl Download {
                     self.trail.resumed(reply.url.clone(), source.reference);
                     self.rounds.answered();
                     (self.skip, self.body) = (skip, reply.into_source());
+                    self.pace = Pace::new(self.client.min_rate);
                     return Ok(());
                 }
                 Err(error) => self.rounds.failed(error),
             }
+        }
+    }
+
+    /// The rest, from this source. One that cannot count is asked once for the whole.
+    async fn open(&mut self, source: &PullSource) -> Result<Opened, Error> {
+        match self.client.open(source, &self.blob, self.offset).await {
+            Err(wrong @ Error::WrongRange { .. }) if !self.started_over.contains(&source.reference) => {
+                self.started_over.push(source.reference.clone());
+                tracing::debug!(error = %WithCauses(&wrong), "asking for the whole");
+                match self.client.open_whole(source, &self.blob, self.offset).await {
+                    Err(error) if !error.is_retryable() => Err(wrong),
+                    other => other,
+                }
+            }
+            other => other,
         }
     }
 }

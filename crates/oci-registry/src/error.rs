@@ -168,7 +168,8 @@ pub enum Error {
     /// The bytes that came were wrong, and can still be asked of others: trying again does.
     #[error("wrong bytes came from {}", joined(from, ", "))]
     WrongBytes {
-        /// Everybody who sent a part of them. From now on they are asked last.
+        /// Everybody who sent a part of them. Whoever did so alone is asked last from now on; of several nobody is
+        /// convicted, and the next download comes from one place alone.
         from: Vec<Reference>,
         /// What is wrong with the bytes.
         source: Box<Error>,
@@ -279,7 +280,18 @@ impl Error {
         }
     }
 
-    /// Whether the registry said, or the folder shows, that it does not have it.
+    /// Whether nobody answered at all: no connection, a lost one, or no TLS that is trusted; of several places, at none.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Transport { .. } | Self::Tls { .. } => true,
+            Self::Unavailable { attempts, .. } => {
+                !attempts.is_empty() && attempts.iter().all(|attempt| attempt.error.is_silence())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the registry said, or the folder shows, that it does not have it; of several places, every one.
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::NotFound { .. } => true,

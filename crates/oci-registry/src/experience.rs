@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{PullSource, Reference};
+use crate::{Digest, PullSource, Reference};
 
 /// What earlier requests have taught about the places that an image may be pulled from.
 ///
@@ -18,6 +18,8 @@ pub(crate) struct Experience(Mutex<HashMap<String, Record>>);
 struct Record {
     answered_last: Option<(String, Instant)>,
     distrusted: BTreeSet<String>,
+    /// What came from several places and was wrong, and who is not to begin with it next time, the last one least.
+    doubtful: HashMap<Digest, Vec<String>>,
 }
 
 impl Experience {
@@ -29,10 +31,12 @@ impl Experience {
         self.with(image, |record| {
             let preferred =
                 record.answered_last.as_ref().filter(|(_, since)| since.elapsed() < Self::PREFERENCE);
+            let doubted = image.digest().and_then(|digest| record.doubtful.get(&digest));
             sources.sort_by_cached_key(|source| {
                 let place = name(&source.reference);
                 (
                     record.distrusted.contains(&place),
+                    doubted.and_then(|doubted| doubted.iter().position(|doubted| *doubted == place)),
                     preferred.is_none_or(|(preferred, _)| *preferred != place),
                 )
             });
@@ -55,6 +59,21 @@ impl Experience {
     /// Notes that `place` delivered wrong bytes.
     pub(crate) fn distrust(&self, image: &Reference, place: &Reference) {
         self.with(image, |record| record.distrusted.insert(name(place)));
+    }
+
+    /// Notes that `image`, a blob by its digest, has to come from one place alone, and that it did not from `place`.
+    pub(crate) fn doubt(&self, image: &Reference, place: &Reference) {
+        let Some(digest) = image.digest() else { return };
+        self.with(image, |record| {
+            let (doubted, place) = (record.doubtful.entry(digest).or_default(), name(place));
+            doubted.retain(|doubted| *doubted != place);
+            doubted.push(place);
+        });
+    }
+
+    /// Whether `image` has to come from one place alone.
+    pub(crate) fn is_doubtful(&self, image: &Reference) -> bool {
+        self.with(image, |record| image.digest().is_some_and(|digest| record.doubtful.contains_key(&digest)))
     }
 
     /// Whether `place` has never delivered wrong bytes.
@@ -102,6 +121,25 @@ mod tests {
         assert_eq!(ranked(&experience, "quay.io/x:t"), ["a.lab", "b.lab", "quay.io"]);
         experience.answered(&image, &image);
         assert_eq!(ranked(&experience, "quay.io/x:t"), ["quay.io", "a.lab", "b.lab"]);
+    }
+
+    #[tokio::test]
+    async fn who_could_not_deliver_alone_begins_with_nothing_else_before_the_others() {
+        let experience = Experience::default();
+        let digest = crate::Digest::of(b"blob");
+        let blob = reference("quay.io/x:t").with_digest(digest);
+        let image = format!("quay.io/x@{digest}");
+        for (failed, order) in [
+            ("a.lab/x:t", ["b.lab", "quay.io", "a.lab"]),
+            ("b.lab/x:t", ["quay.io", "a.lab", "b.lab"]),
+            ("quay.io/x:t", ["a.lab", "b.lab", "quay.io"]),
+            ("a.lab/x:t", ["b.lab", "quay.io", "a.lab"]),
+        ] {
+            experience.doubt(&blob, &reference(failed));
+            assert_eq!(ranked(&experience, &image), order);
+        }
+        assert!(experience.is_doubtful(&blob) && !experience.is_doubtful(&reference("quay.io/x:t")));
+        assert_eq!(ranked(&experience, "quay.io/x:t"), ["a.lab", "b.lab", "quay.io"]);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use outbound_http::{InvalidCas, NamedCas};
@@ -90,6 +91,20 @@ pub(crate) fn directory_of(certs_dirs: &[PathBuf], names: &[String]) -> Option<P
     let directories =
         certs_dirs.iter().flat_map(|dir| names.iter().filter(is_name).map(|name| dir.join(name)));
     directories.into_iter().find(|directory| directory.is_dir())
+}
+
+/// What shows that the files of a directory are others than before: their names, inodes, sizes and times.
+pub(crate) type Stamp = Vec<(PathBuf, u64, u64, i64, i64)>;
+
+/// As the directory is now. Files that are links are followed: a mounted secret consists of them.
+pub(crate) fn stamp(directory: &Path) -> Result<Stamp, HostCertificatesError> {
+    let stamp_of = |path: PathBuf| {
+        // What cannot be seen is said when it is read.
+        let seen = path.metadata().map(|file| (file.ino(), file.size(), file.mtime(), file.mtime_nsec()));
+        let (inode, size, seconds, nanoseconds) = seen.unwrap_or_default();
+        (path, inode, size, seconds, nanoseconds)
+    };
+    Ok(files(directory)?.into_iter().map(stamp_of).collect())
 }
 
 impl HostCertificates {

@@ -49,6 +49,7 @@ mod image_config;
 mod manifest;
 mod media_type;
 mod mirrors;
+mod pace;
 mod pull_secret;
 mod redacted_url;
 mod reference;
@@ -84,13 +85,14 @@ pub use mirrors::{
     PullSource, RegistriesConf, Scope,
 };
 pub use outbound_http::Proxies;
+pub use pace::MinRate;
 pub use pull_secret::{
     Difference, KeyProblem, Mistake, NearMiss, PullSecret, PullSecretError, PullSecretWarning, UnusableEntry,
     Wrapping,
 };
 pub use redacted_url::RedactedUrl;
 pub use reference::{InvalidReference, Reference};
-pub use retry::Retry;
+pub use retry::{ResumePatience, Retry};
 
 /// The parsers of foreign bytes, for fuzzing. Not part of the crate's promise.
 #[doc(hidden)]

@@ -7,12 +7,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::error::{FailedSource, Subject};
 use crate::experience::Experience;
-use crate::{Error, PullSource, Reference, Retry};
+use crate::{Error, PullSource, Reference, ResumePatience, Retry};
 
 /// Whom to ask next for one thing, and when.
 ///
 /// Every source is asked once, one right after the other. Only when all have failed is there a wait, each for as long as
-/// it asked for, and those are asked again that may recover. (Taking the request as an `AsyncFn` would read better, but
+/// it asked for, and those are asked again that may recover: as often as [`Retry`] says, or, once there is something to
+/// lose, as long as [`ResumePatience`] says. (Taking the request as an `AsyncFn` would read better, but
 /// makes futures that no task may be spawned with: rust-lang/rust#110338.)
 #[derive(Debug)]
 pub(crate) struct Rounds {
@@ -23,6 +24,8 @@ pub(crate) struct Rounds {
     /// Before everything else.
     start: Instant,
     retry: Retry,
+    /// How long the rest is waited for, and since when. `None` as long as nobody has begun.
+    resuming: Option<(ResumePatience, Instant)>,
     experience: Arc<Experience>,
 }
 
@@ -49,7 +52,7 @@ impl Rounds {
         let start = Instant::now();
         let candidate = |source| Candidate { source, failures: 0, due: Some(start), error: None };
         let candidates = sources.into_iter().map(candidate).collect();
-        Self { subject, candidates, asked: 0, start, retry, experience }
+        Self { subject, candidates, asked: 0, start, retry, resuming: None, experience }
     }
 
     /// Waits for the next source to be asked. An error if none is left.
@@ -72,7 +75,10 @@ impl Rounds {
     pub(crate) fn failed(&mut self, error: Error) {
         let Candidate { source, failures, due, error: last } = &mut self.candidates[self.asked];
         *failures = failures.saturating_add(1);
-        let delay = self.retry.delay(*failures, &error);
+        let delay = match &self.resuming {
+            None => self.retry.delay(*failures, &error),
+            Some((patience, since)) => patience.delay(*failures, &error, since.elapsed()),
+        };
         // Later than those that are still to be asked for the first time.
         *due = delay.map(|delay| Instant::now() + delay.max(Duration::from_nanos(1)));
         tracing::debug!(
@@ -93,19 +99,30 @@ impl Rounds {
         }
     }
 
-    /// Lets everybody who may recover try as often as in the beginning, first of all whoever was asked last: it got on.
-    pub(crate) fn renew(&mut self) {
-        let mut current = self.candidates.remove(self.asked);
-        current.due = Some(self.start);
-        current.failures = 0;
+    /// Gives the rest of what has been begun all the time that `patience` allows, from now on. Whoever may recover is
+    /// asked again, first of all whoever was asked last: it got on.
+    pub(crate) fn resume(&mut self, patience: &ResumePatience) {
+        let now = Instant::now();
         for Candidate { failures, due, error, .. } in &mut self.candidates {
             *failures = 0;
             if let (None, Some(error)) = (&due, error) {
-                *due = self.retry.delay(1, error).map(|delay| Instant::now() + delay);
+                *due = patience.delay(1, error, Duration::ZERO).map(|delay| now + delay);
             }
         }
+        let mut current = self.candidates.remove(self.asked);
+        current.due = Some(self.start);
         self.candidates.insert(0, current);
         self.asked = 0;
+        if self.experience.is_doubtful(self.subject.reference()) {
+            // Only what comes from one place alone shows whether that place is good.
+            self.candidates.truncate(1);
+        }
+        self.resuming = Some((patience.clone(), now));
+    }
+
+    /// Whether something has been begun.
+    pub(crate) const fn is_resuming(&self) -> bool {
+        self.resuming.is_some()
     }
 
     /// What is asked for.
@@ -119,6 +136,12 @@ impl Rounds {
     }
 
     fn give_up(&mut self) -> Error {
+        let image = self.subject.reference();
+        if let (Some(_), [alone]) = (&self.resuming, self.candidates.as_slice())
+            && self.experience.is_doubtful(image)
+        {
+            self.experience.doubt(image, &alone.source.reference);
+        }
         let failed = |candidate: Candidate| {
             Some(FailedSource { reference: candidate.source.reference, error: candidate.error? })
         };
@@ -140,7 +163,7 @@ mod tests {
     use super::Rounds;
     use crate::error::Subject;
     use crate::experience::Experience;
-    use crate::{Answer, Error, PullSource, RedactedUrl, Retry};
+    use crate::{Answer, Error, PullSource, RedactedUrl, ResumePatience, Retry};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -238,6 +261,12 @@ mod tests {
         assert!(matches!(error, Error::RateLimited { .. }), "{error:?}");
     }
 
+    const PATIENCE: ResumePatience = ResumePatience {
+        longest_outage: Duration::from_secs(40),
+        first_delay: SECOND,
+        longest_delay: Duration::from_secs(8),
+    };
+
     #[tokio::test(start_paused = true)]
     async fn who_got_on_is_asked_first_and_who_may_recover_again() {
         let mut rounds = rounds(&["a.lab", "b.lab", "quay.io"]);
@@ -246,11 +275,47 @@ mod tests {
             rounds.failed(error);
         }
         assert_eq!(rounds.next().await.unwrap().reference.registry(), "quay.io");
-        rounds.renew();
+        rounds.resume(&PATIENCE);
         let (asked, _) = asked(rounds, |_| limited(None)).await;
         let (first, rest) = asked.split_first().unwrap();
         assert_eq!(first.0, "quay.io");
         assert!(rest.iter().all(|(host, _)| host != "b.lab"), "{rest:?}");
-        assert_eq!(rest.iter().filter(|(host, _)| host == "a.lab").count(), 3);
+        assert!(rest.iter().any(|(host, _)| host == "a.lab"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rest_is_asked_for_as_long_as_the_outage_may_last() {
+        let mut rounds = rounds(&["quay.io"]);
+        rounds.next().await.unwrap();
+        rounds.resume(&PATIENCE);
+        let (shown_at, error) = asked(rounds, |_| limited(None)).await;
+        let seconds: Vec<_> = shown_at.iter().map(|(_, second)| *second).collect();
+        assert_eq!(seconds, [0, 1, 3, 7, 15, 23, 31, 39]);
+        assert!(matches!(error, Error::RateLimited { .. }), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_a_minute_gets_it_if_the_outage_may_last_so_long() {
+        for (longest_outage, expected) in [(Duration::from_secs(150), vec![0, 60, 120]), (SECOND, vec![0])] {
+            let mut rounds = rounds(&["quay.io"]);
+            rounds.next().await.unwrap();
+            rounds.resume(&ResumePatience { longest_outage, ..PATIENCE });
+            let (asked, _) = asked(rounds, |_| limited(Some(60))).await;
+            assert_eq!(asked.iter().map(|(_, second)| *second).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_begins_anew_whenever_the_download_gets_on() {
+        let mut rounds = rounds(&["quay.io"]);
+        for _ in 0..5 {
+            rounds.next().await.unwrap();
+            rounds.resume(&PATIENCE);
+            for _ in 0..6 {
+                rounds.next().await.unwrap();
+                rounds.failed(limited(None));
+            }
+        }
+        rounds.next().await.unwrap();
     }
 }

@@ -22,7 +22,7 @@ struct Judge {
 struct State {
     url: RedactedUrl,
     resumed: u32,
-    /// Each once.
+    /// Each once, the last one last.
     came_from: Vec<Reference>,
 }
 
@@ -49,9 +49,8 @@ impl Trail {
         self.with(|state| {
             state.url = url;
             state.resumed = state.resumed.saturating_add(1);
-            if !state.came_from.contains(&place) {
-                state.came_from.push(place);
-            }
+            state.came_from.retain(|before| *before != place);
+            state.came_from.push(place);
         });
     }
 
@@ -60,14 +59,17 @@ impl Trail {
         self.with(|state| (state.url.clone(), state.resumed))
     }
 
-    /// Doubts everybody who had a part in wrong bytes. If others are left, the error says that they can be asked.
+    /// Distrusts whoever sent wrong bytes alone. Of several nobody is convicted, lest a bad one ruin the good ones: next
+    /// time each has to send everything. The error says whether asking again can help.
     pub(crate) fn blame(&self, error: Error) -> Error {
         let Some(Judge { image, places, experience }) = &self.judge else { return error };
         let guilty = self.with(|state| state.came_from.clone());
-        for place in &guilty {
-            experience.distrust(image, place);
+        match guilty.as_slice() {
+            [place] => experience.distrust(image, place),
+            // Who broke off and left the rest to others does not begin next time.
+            several => several.iter().rev().skip(1).rev().for_each(|place| experience.doubt(image, place)),
         }
-        if places.iter().any(|place| experience.trusts(image, place)) {
+        if guilty.len() > 1 || places.iter().any(|place| experience.trusts(image, place)) {
             Error::WrongBytes { from: guilty, source: Box::new(error) }
         } else {
             error

@@ -26,8 +26,7 @@ pub(crate) fn run(settings: OperatorSettings) -> anyhow::Result<()> {
 }
 
 async fn operate(settings: OperatorSettings) -> anyhow::Result<()> {
-    let mut config =
-        Config::infer().await.context("there is neither a service account nor a kubeconfig")?;
+    let mut config = Config::infer().await.context("there is neither a service account nor a kubeconfig")?;
     // Longer than a watch lasts by itself; without it a connection that died in silence is waited for forever.
     config.read_timeout = Some(Duration::from_secs(295));
     let namespace = settings.namespace.unwrap_or_else(|| config.default_namespace.clone());

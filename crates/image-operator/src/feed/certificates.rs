@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use coreos_names::WithCauses;
-use tls_trust::NamedCas;
+use outbound_http::NamedCas;
 
 use crate::plan::Problem;
 

@@ -115,6 +115,24 @@ async fn a_client_certificate_is_shown_to_its_host() {
 }
 
 #[tokio::test]
+async fn certificates_that_are_replaced_are_used_without_a_restart() {
+    let own = ClientCertificate::generate();
+    let (server, _) = serve(anonymous().tls_with_clients(&own)).await;
+    let certs = TempDir::new().unwrap();
+    let stranger = ClientCertificate::generate();
+    let client = client_with(&[certs.path()]);
+    for (pair, accepted) in [(&stranger, false), (&own, true)] {
+        let files = [
+            ("ca.crt", server.ca_pem()),
+            ("client.cert", pair.certificate_pem.as_str()),
+            ("client.key", &pair.key_pem),
+        ];
+        lay_down(certs.path(), server.address(), &files);
+        assert_eq!(client.manifest(&reference(server.address())).await.is_ok(), accepted);
+    }
+}
+
+#[tokio::test]
 async fn a_client_certificate_does_not_go_along_with_a_redirect() {
     let own = ClientCertificate::generate();
     let (server, image) = serve(anonymous().tls_with_clients(&own)).await;

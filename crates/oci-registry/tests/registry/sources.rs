@@ -7,7 +7,7 @@ use oci_registry::{
     Config, Descriptor, Error, Mirrors, PullSecret, Reference, RegistriesConf, Registry, Retry,
 };
 use test_support::payload::{Artifact, Compression, Content, Image, MediaTypes};
-use test_support::registry::{Fault, TokenRegistry, TokenRegistryBuilder};
+use test_support::registry::{Fault, FaultProxy, LineFault, TokenRegistry, TokenRegistryBuilder};
 
 use crate::support::{REPOSITORY, config, count, descriptor, image, image_of, layer, noise, read, reference};
 
@@ -183,6 +183,10 @@ async fn when_nobody_has_it_every_attempt_is_told_with_its_own_reason() {
     drop(first);
     let error = only.manifest(&image).await.unwrap_err();
     assert!(!error.is_not_found(), "two of them could not be asked");
+    assert!(!error.is_silence(), "one of them answered");
+    drop(second);
+    let error = only.manifest(&image).await.unwrap_err();
+    assert!(error.is_silence() && !error.is_not_found(), "{error:?}");
 }
 
 #[tokio::test]
@@ -265,7 +269,7 @@ async fn what_one_mirror_begins_another_may_end() {
 
 #[tokio::test]
 async fn another_mirror_that_goes_on_with_something_else_is_found_out() {
-    let (registries, _, blob) = large(anonymous(), anonymous()).await;
+    let (registries, bytes, blob) = large(anonymous(), anonymous()).await;
     let digest = blob.digest.to_string();
     let client = client(mirrors(&registries.each_ref().map(TokenRegistry::address)));
     registries[0].inject_once(&digest, Fault::EndAfter(2 * MIB));
@@ -273,8 +277,37 @@ async fn another_mirror_that_goes_on_with_something_else_is_found_out() {
     registries[1].inject(&digest, Fault::Corrupt(5 * MIB));
     let download = client.blob(&reference(registries[1].address()), &blob).await.unwrap();
     let error = download.bytes(u64::MAX).await.unwrap_err();
-    // Either could be to blame, so that nobody is left who could be asked instead.
-    assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
+    // Either could be to blame.
+    assert!(matches!(&error, Error::WrongBytes { from, .. } if from.len() == 2), "{error:?}");
+    assert!(error.is_retryable());
+    // The second alone is, and then is convicted.
+    let home = reference(registries[1].address());
+    let error = client.blob(&home, &blob).await.unwrap().bytes(u64::MAX).await.unwrap_err();
+    assert!(matches!(&error, Error::WrongBytes { from, .. } if from.len() == 1), "{error:?}");
+    registries[0].heal();
+    assert!(client.blob(&home, &blob).await.unwrap().bytes(u64::MAX).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn a_mirror_that_spoils_the_beginning_does_not_spoil_the_origin() {
+    let (registries, bytes, blob) = large(anonymous(), anonymous()).await;
+    let digest = blob.digest.to_string();
+    let line = FaultProxy::start(registries[0].address()).await;
+    let hosts = [line.address(), registries[1].address()];
+    // The mirror's token server has the address behind the line.
+    let config = config(PullSecret::default(), &[registries[0].address()]);
+    let client = Registry::new(Config { mirrors: mirrors(&hosts), ..config }).unwrap();
+    let download =
+        async || client.blob(&reference(registries[1].address()), &blob).await.unwrap().bytes(u64::MAX).await;
+    registries[0].inject_once(&digest, Fault::Corrupt(0));
+    registries[0].inject(&digest, Fault::status(404));
+    line.fail_after(3 * MIB, LineFault::Cut);
+    let error = download().await.unwrap_err();
+    assert!(matches!(&error, Error::WrongBytes { from, .. } if from.len() == 2), "{error:?}");
+    assert!(error.is_retryable());
+    for _ in 0..2 {
+        assert!(download().await.unwrap() == bytes);
+    }
 }
 
 #[tokio::test]
@@ -284,7 +317,8 @@ async fn a_download_that_ends_nowhere_tells_of_all() {
     let client = client(mirrors(&registries.each_ref().map(TokenRegistry::address)));
     registries[0].inject_once(&digest, Fault::EndAfter(2 * MIB));
     registries[0].inject(&digest, Fault::status(500));
-    registries[1].inject(&digest, Fault::ContentRange("bytes 0-1/2"));
+    registries[1].inject_once(&digest, Fault::ContentRange("bytes 0-1/2"));
+    registries[1].inject(&digest, Fault::status(404));
     let download = client.blob(&reference(registries[1].address()), &blob).await.unwrap();
     let error = download.bytes(u64::MAX).await.unwrap_err();
     assert!(matches!(error, Error::Truncated { received, .. } if received == 2 * MIB), "{error:?}");

@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use coreos_names::{Arch, WithCauses};
 use oci_registry::{
-    Config, Descriptor, Error, ImageManifest, ManifestKind, PullSecret, Reference, Registry, Retry,
+    Config, Descriptor, Error, ImageManifest, ManifestKind, PullSecret, Reference, Registry, ResumePatience,
+    Retry,
 };
 use test_support::payload::{Artifact, Compression, Content, Image, ImageBuilder, LayerBuilder, MediaTypes};
 use test_support::registry::{TokenRegistry, TokenRegistryBuilder};
@@ -62,7 +63,18 @@ pub(crate) fn config(credentials: PullSecret, insecure: &[&str]) -> Config {
     test_support::install_crypto_provider();
     let insecure: BTreeSet<_> = insecure.iter().map(|host| host.parse().expect("a host")).collect();
     let retry = Retry { first_delay: Duration::ZERO, ..Retry::default() };
-    Config { credentials: credentials.into(), insecure, retry, ..Config::default() }
+    let resume = ResumePatience {
+        longest_outage: Duration::from_secs(10),
+        first_delay: Duration::from_millis(1),
+        ..ResumePatience::default()
+    };
+    Config { credentials: credentials.into(), insecure, retry, resume, ..Config::default() }
+}
+
+/// Gives up a download that does not get on.
+pub(crate) fn impatient(config: Config) -> Config {
+    let resume = ResumePatience { longest_outage: Duration::ZERO, ..config.resume };
+    Config { resume, ..config }
 }
 
 /// A client that may pull everything.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use coreos_names::{Arch, ImageKind};
 use image_store::{Catalog, ImageState, ImageStore, Lease, Limits, Lookup};
-use oci_registry::{Config, PullSecret, Registry, Retry};
+use oci_registry::{Config, PullSecret, Registry, ResumePatience, Retry};
 use provision::origin::{self, Origin};
 use provision::{Desired, Names, Provisioner, RetryPolicy, os_images};
 use release_payload::{SignaturePolicy, release_images};
@@ -187,6 +187,7 @@ impl Site {
             credentials: PullSecret::parse(pull_secret).unwrap().into(),
             insecure: registries.chain(ours).map(|host| host.parse().unwrap()).collect(),
             retry: Retry { tries: 2, first_delay: Duration::from_millis(1), ..Retry::default() },
+            resume: ResumePatience { longest_outage: Duration::ZERO, ..ResumePatience::default() },
             ..Config::default()
         };
         Registry::new(config).unwrap()

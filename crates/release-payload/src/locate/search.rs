@@ -149,7 +149,7 @@ impl<'a> Search<'a> {
     }
 
     fn failed(&mut self, image: Reference, error: oci_registry::Error) {
-        if matches!(error, oci_registry::Error::Transport { .. } | oci_registry::Error::Tls { .. }) {
+        if error.is_silence() {
             self.silent.insert(image.host().clone());
         }
         self.attempts.push(Attempt { image, reason: Reason::Registry(error) });

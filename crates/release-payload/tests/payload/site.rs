@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use coreos_names::{Arch, WithCauses};
-use oci_registry::{Config, PullSecret, Registry, Retry};
+use oci_registry::{Config, PullSecret, Registry, ResumePatience, Retry};
 use release_payload::{BootImage, Error, IsoSink, LiveIso, OsStream, Payload};
 use test_support::payload::{Content, Release, ReleaseBuilder};
 use test_support::registry::TokenRegistry;
@@ -50,6 +50,7 @@ pub(crate) fn client(address: &str, pull_secret: &str) -> Registry {
         credentials: PullSecret::parse(pull_secret).unwrap().into(),
         insecure: [address.parse().unwrap()].into(),
         retry: Retry { tries: 2, first_delay: Duration::from_millis(1), ..Retry::default() },
+        resume: ResumePatience { longest_outage: Duration::ZERO, ..ResumePatience::default() },
         ..Config::default()
     };
     Registry::new(config).unwrap()

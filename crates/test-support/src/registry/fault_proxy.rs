@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A bad line between a client and any server: it passes on what both say until it is told to fail.
@@ -25,11 +26,14 @@ pub enum LineFault {
     Cut,
     /// Nothing more comes, and nobody says so.
     Stall,
+    /// All connections are closed, and the port: from now on nobody is there.
+    Close,
 }
 
 #[derive(Debug)]
 struct Line {
     server: String,
+    closed: Notify,
     plan: Mutex<Plan>,
 }
 
@@ -46,9 +50,15 @@ struct Plan {
 impl FaultProxy {
     /// Starts one in front of `server`, `host:port`.
     pub async fn start(server: &str) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
+        Self::start_at(&format!("{}:0", Ipv4Addr::LOCALHOST), server).await
+    }
+
+    /// Starts one where another was that is closed.
+    pub async fn start_at(address: &str, server: &str) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the port is free");
         let address = listener.local_addr().expect("it is bound").to_string();
-        let line = Arc::new(Line { server: server.to_owned(), plan: Mutex::default() });
+        let line =
+            Arc::new(Line { server: server.to_owned(), closed: Notify::new(), plan: Mutex::default() });
         let task = tokio::spawn(accept(listener, Arc::clone(&line)));
         Self { address, line, task }
     }
@@ -95,7 +105,12 @@ impl Drop for FaultProxy {
 async fn accept(listener: TcpListener, line: Arc<Line>) {
     // Aborts its tasks when it is dropped.
     let mut connections = JoinSet::new();
-    while let Ok((client, _)) = listener.accept().await {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = line.closed.notified() => return,
+        };
+        let Ok((client, _)) = accepted else { return };
         line.plan.lock().unwrap().connections += 1;
         connections.spawn(connect(client, Arc::clone(&line)));
     }
@@ -132,6 +147,10 @@ async fn down(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, line: &Line
             None => {}
             Some(LineFault::Stall) => return std::future::pending().await,
             Some(LineFault::Cut) => return Ok(()),
+            Some(LineFault::Close) => {
+                line.closed.notify_one();
+                return Ok(());
+            }
         }
     }
 }
