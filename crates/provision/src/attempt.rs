@@ -117,7 +117,7 @@ impl Provisioner {
         arch: Arch,
         entry: EntryId,
     ) -> Result<Lease, Error> {
-        let iso = LiveIso::locate(registry, payload, arch).await?;
+        let mut iso = LiveIso::locate(registry, payload, arch).await?;
         let started = Instant::now();
         tracing::info!(
             release.version = %payload.version(), %arch, image = %iso.image(),

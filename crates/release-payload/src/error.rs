@@ -263,6 +263,10 @@ pub struct Attempt {
 pub enum Reason {
     /// The registry client said so.
     Registry(oci_registry::Error),
+    /// It has the component's manifests, and the registry client said this of its layers.
+    Incomplete(oci_registry::Error),
+    /// It has an image that is not the one the payload names, and the ISO in that does not do either.
+    OtherIso(Box<Error>),
     /// Its registry could not be reached when another place in it was asked.
     NotAsked,
     /// What lies at the tag has another digest, so nothing says that it is the component.
@@ -286,7 +290,20 @@ pub enum Problem {
 
 impl Attempt {
     fn is_retryable(&self) -> bool {
-        matches!(&self.reason, Reason::Registry(error) if error.is_retryable())
+        match &self.reason {
+            Reason::Registry(error) | Reason::Incomplete(error) => error.is_retryable(),
+            Reason::OtherIso(error) => error.is_retryable(),
+            Reason::NotAsked | Reason::OtherDigest { .. } => false,
+        }
+    }
+
+    /// Whether all that can be said is that the component is not there.
+    pub(crate) fn is_absence(&self) -> bool {
+        match &self.reason {
+            Reason::Registry(error) => error.is_not_found(),
+            Reason::NotAsked => true,
+            _ => false,
+        }
     }
 }
 
@@ -295,6 +312,8 @@ impl fmt::Display for Attempt {
         write!(f, "{}: ", self.image)?;
         match &self.reason {
             Reason::Registry(error) => WithCauses(error).fmt(f),
+            Reason::Incomplete(error) => write!(f, "incomplete, {}", WithCauses(error)),
+            Reason::OtherIso(error) => write!(f, "another image, {}", WithCauses(error.as_ref())),
             Reason::NotAsked => write!(f, "not asked, {} could not be reached before", self.image.registry()),
             Reason::OtherDigest { actual, problem } => {
                 write!(f, "another image, {actual}")?;
@@ -317,6 +336,10 @@ fn advice(component: &Reference, attempts: &[Attempt]) -> String {
     if attempts.iter().any(|attempt| matches!(attempt.reason, Reason::OtherDigest { .. })) {
         return "The mirror has lost the image's list of architectures, and with it the digest: mirror the release \
                 again with oc adm release mirror --keep-manifest-list=true"
+            .to_owned();
+    }
+    if attempts.iter().any(|attempt| matches!(attempt.reason, Reason::Incomplete(_))) {
+        return "A mirror has the image's manifests without its layers, or cannot read them: mirror the release again"
             .to_owned();
     }
     format!(

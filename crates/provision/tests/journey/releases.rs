@@ -373,10 +373,10 @@ async fn wrong_bytes_are_found_wherever_they_are_and_leave_nothing_behind() {
     let cases: [(Place<'_>, Fault, &[&str]); 6] = [
         (&release_manifests, Fault::Corrupt(50), &["cannot read the release image", "sha256:"]),
         (&component, Fault::Corrupt(100), &["cannot find the image 127.0.0.1:1/", "tried 127.0.0.1:"]),
-        (&iso_layer, Fault::Corrupt(20_000_000), &["cannot read 127.0.0.1:", "sha256:"]),
-        (&iso_layer, Fault::CutAfter(20_000_000), &["cannot read 127.0.0.1:"]),
-        (&iso_layer, Fault::EndAfter(20_000_000), &["cannot read 127.0.0.1:"]),
-        (&iso_layer, Fault::Append(b"more"), &["cannot read 127.0.0.1:"]),
+        (&iso_layer, Fault::Corrupt(20_000_000), &[": incomplete, ", "sha256:"]),
+        (&iso_layer, Fault::CutAfter(20_000_000), &[": incomplete, "]),
+        (&iso_layer, Fault::EndAfter(20_000_000), &[": incomplete, "]),
+        (&iso_layer, Fault::Append(b"more"), &[": incomplete, "]),
     ];
     for (place, fault, reason) in cases {
         let site = Site::without_ranges().await;
