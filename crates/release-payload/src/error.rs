@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use coreos_names::{Arch, OpenshiftVersion, WithCauses};
 use oci_registry::{Digest, Reference};
@@ -31,6 +32,15 @@ pub enum Error {
         suggestion: Box<Reference>,
         /// What the registry client said.
         source: oci_registry::Error,
+    },
+
+    /// The release is a list, and the registry gave none of the images in it.
+    #[error("cannot read any of the images that {pullspec} lists; tried {}", joined(attempts, "; "))]
+    ChildrenUnavailable {
+        /// The release image as it was asked for.
+        pullspec: Reference,
+        /// Every image that was tried, in order, with its own reason.
+        attempts: Vec<Attempt>,
     },
 
     /// Signatures are asked for, and none makes the release acceptable. One may be published later.
@@ -219,11 +229,29 @@ impl Error {
             Self::ReleaseImage { source, .. }
             | Self::TagWithoutArch { source, .. }
             | Self::Component { source, .. } => source.is_retryable(),
-            Self::ComponentUnavailable { attempts, .. } => attempts.iter().any(Attempt::is_retryable),
+            Self::ComponentUnavailable { attempts, .. } | Self::ChildrenUnavailable { attempts, .. } => {
+                attempts.iter().any(Attempt::is_retryable)
+            }
             Self::OtherImage { source, .. } => source.is_retryable(),
             Self::NotVouchedFor { source, .. } => source.is_retryable(),
             Self::Sink(_) => true,
             _ => false,
+        }
+    }
+
+    /// How long a registry asked to be left alone; of several, the one that may be asked first. `None` if none did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::ReleaseImage { source, .. }
+            | Self::TagWithoutArch { source, .. }
+            | Self::Component { source, .. } => source.retry_after(),
+            Self::ComponentUnavailable { attempts, .. } | Self::ChildrenUnavailable { attempts, .. } => {
+                let recover = attempts.iter().filter(|attempt| attempt.is_retryable());
+                // `None` is less than any wait.
+                recover.map(Attempt::retry_after).min().flatten()
+            }
+            Self::OtherImage { source, .. } => source.retry_after(),
+            _ => None,
         }
     }
 
@@ -294,6 +322,14 @@ impl Attempt {
             Reason::Registry(error) | Reason::Incomplete(error) => error.is_retryable(),
             Reason::OtherIso(error) => error.is_retryable(),
             Reason::NotAsked | Reason::OtherDigest { .. } => false,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match &self.reason {
+            Reason::Registry(error) | Reason::Incomplete(error) => error.retry_after(),
+            Reason::OtherIso(error) => error.retry_after(),
+            Reason::NotAsked | Reason::OtherDigest { .. } => None,
         }
     }
 
