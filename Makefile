@@ -2,7 +2,7 @@
 
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coreos-image-service/tools/bin:$(PATH)
 
-.PHONY: demo test setup fixtures check image audit fuzz bench clean
+.PHONY: demo demo-operator test setup fixtures check image audit fuzz bench clean
 
 demo: setup
 	scripts/demo
@@ -10,12 +10,17 @@ demo: setup
 test: setup fixtures check
 	cargo test --workspace --locked
 	deploy/container/smoke target/debug/coreos-image-service
+	scripts/operator-journey
 	deploy/ci/test target/debug/coreos-image-service
 	deploy/check target/debug/coreos-image-service
 
 # Debian packages, coreos-installer and schemas of Kubernetes; does nothing where all is there.
 setup:
 	scripts/setup
+
+# The operator's journey: a hub, a registry, the operator and an image service.
+demo-operator: setup fixtures
+	scripts/operator-journey
 
 # The live ISOs that tests and demo use, built from Debian's parts.
 fixtures: setup
