@@ -36,6 +36,19 @@ pub(crate) enum Error {
         /// What the store found.
         source: image_store::Error,
     },
+    /// Signatures are asked for, and the release is another one than its entry says: an old release is signed, too.
+    #[error(
+        "{pullspec} is release {actual}, and its entry says {configured}: where signatures are asked for, the release \
+         has to be the one that is meant"
+    )]
+    OtherVersion {
+        /// The release image.
+        pullspec: String,
+        /// What the configuration asks for.
+        configured: OpenshiftVersion,
+        /// What the release states.
+        actual: OpenshiftVersion,
+    },
     /// The release is for other architectures.
     #[error(
         "release {pullspec} is not for {arch}; it is for {}",
@@ -58,7 +71,7 @@ impl Error {
             Self::Payload(error) => error.is_retryable(),
             Self::Download(error) => error.is_retryable(),
             Self::Store(error) => error.is_retryable(),
-            Self::OtherImage { .. } | Self::NotForArch { .. } => false,
+            Self::OtherImage { .. } | Self::OtherVersion { .. } | Self::NotForArch { .. } => false,
         }
     }
 
@@ -68,13 +81,14 @@ impl Error {
             Self::Payload(error) => error.is_content(),
             Self::Download(_) | Self::OtherImage { .. } => false,
             Self::Store(error) => error.is_content(),
-            Self::NotForArch { .. } => true,
+            Self::OtherVersion { .. } | Self::NotForArch { .. } => true,
         }
     }
 
     /// How long a server asked to be left alone.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Payload(error) => error.retry_after(),
             Self::Download(error) => error.retry_after(),
             _ => None,
         }
@@ -117,7 +131,7 @@ impl Provisioner {
         arch: Arch,
         entry: EntryId,
     ) -> Result<Lease, Error> {
-        let iso = LiveIso::locate(registry, payload, arch).await?;
+        let mut iso = LiveIso::locate(registry, payload, arch).await?;
         let started = Instant::now();
         tracing::info!(
             release.version = %payload.version(), %arch, image = %iso.image(),

@@ -41,6 +41,9 @@ impl Progress {
 
 impl IsoSink for Progress {
     fn begin(&mut self, size: u64) -> io::Result<()> {
+        if self.staging.written() > 0 {
+            Sink::restart(self, None)?;
+        }
         self.staging.reserve(size).map_err(io::Error::other)?;
         self.total = Some(size);
         self.show();

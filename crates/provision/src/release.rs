@@ -247,28 +247,37 @@ impl Release {
         let mut registry = self.provisioner.registry();
         loop {
             let client = registry.current();
-            match self.provisioner.look_up(&client, &self.image.pullspec, self.image.os_stream).await {
-                Ok(payload) => {
-                    if self.wanted.stated.is_none() && *payload.version() != self.image.version {
-                        tracing::warn!(
-                            release.pullspec = %self.image.pullspec, configured = %self.image.version, actual = %payload.version(),
-                            "the release image is of another version than its entry in RELEASE_IMAGES says"
-                        );
-                    }
-                    return payload;
-                }
-                Err(error) => {
-                    let error = Error::from(error);
-                    let wait = self.provisioner.retry.wait_after(&error, &mut waits);
-                    tracing::error!(
-                        release.pullspec = %self.image.pullspec, error = %WithCauses(&error),
-                        retry.seconds = wait.as_secs(), "cannot resolve the release"
-                    );
-                    self.set_all(&failed(&error, wait));
-                    registry.rest(wait).await;
-                }
-            }
+            let looked_up =
+                self.provisioner.look_up(&client, &self.image.pullspec, self.image.os_stream).await;
+            let error = match looked_up.map_err(Error::from).and_then(|payload| self.check_version(payload)) {
+                Ok(payload) => return payload,
+                Err(error) => error,
+            };
+            let wait = self.provisioner.retry.wait_after(&error, &mut waits);
+            tracing::error!(
+                release.pullspec = %self.image.pullspec, error = %WithCauses(&error),
+                retry.seconds = wait.as_secs(), "cannot resolve the release"
+            );
+            self.set_all(&failed(&error, wait));
+            registry.rest(wait).await;
         }
+    }
+
+    /// Says if the release is another one than its entry says, or refuses it where signatures are asked for.
+    fn check_version(&self, payload: Payload) -> Result<Payload, Error> {
+        let (configured, actual) = (&self.image.version, payload.version());
+        if self.wanted.stated.is_some() || actual == configured {
+            return Ok(payload);
+        }
+        if self.provisioner.signatures.is_some() {
+            let (pullspec, configured) = (self.image.pullspec.to_string(), configured.clone());
+            return Err(Error::OtherVersion { pullspec, configured, actual: actual.clone() });
+        }
+        tracing::warn!(
+            release.pullspec = %self.image.pullspec, %configured, %actual,
+            "the release image is of another version than its entry in RELEASE_IMAGES says"
+        );
+        Ok(payload)
     }
 
     /// Brings the images of all architectures in, side by side.
@@ -280,7 +289,7 @@ impl Release {
             let (provisioner, version) = (Arc::clone(&release.provisioner), release.image.version.clone());
             let place = Place::new([entry].into(), release.order);
             images.spawn(async move {
-                let (lease, payload) = provisioner.bring_image(payload, arch, entry, &place).await;
+                let (lease, payload) = release.bring_image(payload, arch, entry, &place).await;
                 release.check_build(arch, &lease);
                 let again = provisioner.prepare_nmstate(&lease, &version).await;
                 provisioner.record(release.image.identity(), &payload, &lease).await;
@@ -293,6 +302,48 @@ impl Release {
         while let Some(ended) = images.join_next().await {
             if let Err(panic) = ended {
                 tracing::error!(release.pullspec = %release.image.pullspec, error = %panic, "one image is given up");
+            }
+        }
+    }
+
+    /// Brings one image in, trying until it succeeds. Returns the payload it came from in the end.
+    async fn bring_image(
+        &self,
+        mut payload: Arc<Payload>,
+        arch: Arch,
+        entry: EntryId,
+        place: &Arc<Place>,
+    ) -> (Lease, Arc<Payload>) {
+        let provisioner = &self.provisioner;
+        let mut waits = provisioner.retry.waits();
+        let mut registry = provisioner.registry();
+        loop {
+            let error = match provisioner.attempt(&registry.current(), &payload, arch, entry, place).await {
+                Ok(lease) => return (lease, payload),
+                Err(error) => error,
+            };
+            place.count_failure();
+            let wait = provisioner.retry.wait_after(&error, &mut waits);
+            tracing::error!(
+                release.pullspec = %payload.pullspec(), %arch, error = %WithCauses(&error),
+                retry.seconds = wait.as_secs(), "cannot bring in the live ISO"
+            );
+            provisioner.catalog.set_state(entry, failed(&error, wait));
+            registry.rest(wait).await;
+            // The same release would only be downloaded to fail in the same way.
+            while error.is_content() {
+                let client = registry.current();
+                let other = provisioner.look_up(&client, payload.pullspec(), payload.os_stream()).await;
+                match other.map_err(Error::from).and_then(|other| self.check_version(other)) {
+                    Ok(other) if other.digest() != payload.digest() => {
+                        payload = Arc::new(other);
+                        break;
+                    }
+                    _ => {
+                        provisioner.catalog.set_state(entry, failed(&error, wait));
+                        registry.rest(wait).await;
+                    }
+                }
             }
         }
     }
@@ -400,45 +451,6 @@ impl Provisioner {
         });
         if let Err(error) = recorded.await {
             tracing::warn!(error = %WithCauses(&error), "cannot write the index; a restart will ask the registry again");
-        }
-    }
-
-    /// Brings one image in, trying until it succeeds. Returns the payload it came from in the end.
-    async fn bring_image(
-        &self,
-        mut payload: Arc<Payload>,
-        arch: Arch,
-        entry: EntryId,
-        place: &Arc<Place>,
-    ) -> (Lease, Arc<Payload>) {
-        let mut waits = self.retry.waits();
-        let mut registry = self.registry();
-        loop {
-            let error = match self.attempt(&registry.current(), &payload, arch, entry, place).await {
-                Ok(lease) => return (lease, payload),
-                Err(error) => error,
-            };
-            place.count_failure();
-            let wait = self.retry.wait_after(&error, &mut waits);
-            tracing::error!(
-                release.pullspec = %payload.pullspec(), %arch, error = %WithCauses(&error),
-                retry.seconds = wait.as_secs(), "cannot bring in the live ISO"
-            );
-            self.catalog.set_state(entry, failed(&error, wait));
-            registry.rest(wait).await;
-            // The same release would only be downloaded to fail in the same way.
-            while error.is_content() {
-                match self.look_up(&registry.current(), payload.pullspec(), payload.os_stream()).await {
-                    Ok(other) if other.digest() != payload.digest() => {
-                        payload = Arc::new(other);
-                        break;
-                    }
-                    _ => {
-                        self.catalog.set_state(entry, failed(&error, wait));
-                        registry.rest(wait).await;
-                    }
-                }
-            }
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use coreos_names::{Arch, OpenshiftVersion, WithCauses};
 use oci_registry::{Digest, Reference};
@@ -31,6 +32,15 @@ pub enum Error {
         suggestion: Box<Reference>,
         /// What the registry client said.
         source: oci_registry::Error,
+    },
+
+    /// The release is a list, and the registry gave none of the images in it.
+    #[error("cannot read any of the images that {pullspec} lists; tried {}", joined(attempts, "; "))]
+    ChildrenUnavailable {
+        /// The release image as it was asked for.
+        pullspec: Reference,
+        /// Every image that was tried, in order, with its own reason.
+        attempts: Vec<Attempt>,
     },
 
     /// Signatures are asked for, and none makes the release acceptable. One may be published later.
@@ -219,11 +229,29 @@ impl Error {
             Self::ReleaseImage { source, .. }
             | Self::TagWithoutArch { source, .. }
             | Self::Component { source, .. } => source.is_retryable(),
-            Self::ComponentUnavailable { attempts, .. } => attempts.iter().any(Attempt::is_retryable),
+            Self::ComponentUnavailable { attempts, .. } | Self::ChildrenUnavailable { attempts, .. } => {
+                attempts.iter().any(Attempt::is_retryable)
+            }
             Self::OtherImage { source, .. } => source.is_retryable(),
             Self::NotVouchedFor { source, .. } => source.is_retryable(),
             Self::Sink(_) => true,
             _ => false,
+        }
+    }
+
+    /// How long a registry asked to be left alone; of several, the one that may be asked first. `None` if none did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::ReleaseImage { source, .. }
+            | Self::TagWithoutArch { source, .. }
+            | Self::Component { source, .. } => source.retry_after(),
+            Self::ComponentUnavailable { attempts, .. } | Self::ChildrenUnavailable { attempts, .. } => {
+                let recover = attempts.iter().filter(|attempt| attempt.is_retryable());
+                // `None` is less than any wait.
+                recover.map(Attempt::retry_after).min().flatten()
+            }
+            Self::OtherImage { source, .. } => source.retry_after(),
+            _ => None,
         }
     }
 
@@ -263,6 +291,10 @@ pub struct Attempt {
 pub enum Reason {
     /// The registry client said so.
     Registry(oci_registry::Error),
+    /// It has the component's manifests, and the registry client said this of its layers.
+    Incomplete(oci_registry::Error),
+    /// It has an image that is not the one the payload names, and the ISO in that does not do either.
+    OtherIso(Box<Error>),
     /// Its registry could not be reached when another place in it was asked.
     NotAsked,
     /// What lies at the tag has another digest, so nothing says that it is the component.
@@ -286,7 +318,28 @@ pub enum Problem {
 
 impl Attempt {
     fn is_retryable(&self) -> bool {
-        matches!(&self.reason, Reason::Registry(error) if error.is_retryable())
+        match &self.reason {
+            Reason::Registry(error) | Reason::Incomplete(error) => error.is_retryable(),
+            Reason::OtherIso(error) => error.is_retryable(),
+            Reason::NotAsked | Reason::OtherDigest { .. } => false,
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match &self.reason {
+            Reason::Registry(error) | Reason::Incomplete(error) => error.retry_after(),
+            Reason::OtherIso(error) => error.retry_after(),
+            Reason::NotAsked | Reason::OtherDigest { .. } => None,
+        }
+    }
+
+    /// Whether all that can be said is that the component is not there.
+    pub(crate) fn is_absence(&self) -> bool {
+        match &self.reason {
+            Reason::Registry(error) => error.is_not_found(),
+            Reason::NotAsked => true,
+            _ => false,
+        }
     }
 }
 
@@ -295,6 +348,8 @@ impl fmt::Display for Attempt {
         write!(f, "{}: ", self.image)?;
         match &self.reason {
             Reason::Registry(error) => WithCauses(error).fmt(f),
+            Reason::Incomplete(error) => write!(f, "incomplete, {}", WithCauses(error)),
+            Reason::OtherIso(error) => write!(f, "another image, {}", WithCauses(error.as_ref())),
             Reason::NotAsked => write!(f, "not asked, {} could not be reached before", self.image.registry()),
             Reason::OtherDigest { actual, problem } => {
                 write!(f, "another image, {actual}")?;
@@ -317,6 +372,10 @@ fn advice(component: &Reference, attempts: &[Attempt]) -> String {
     if attempts.iter().any(|attempt| matches!(attempt.reason, Reason::OtherDigest { .. })) {
         return "The mirror has lost the image's list of architectures, and with it the digest: mirror the release \
                 again with oc adm release mirror --keep-manifest-list=true"
+            .to_owned();
+    }
+    if attempts.iter().any(|attempt| matches!(attempt.reason, Reason::Incomplete(_))) {
+        return "A mirror has the image's manifests without its layers, or cannot read them: mirror the release again"
             .to_owned();
     }
     format!(

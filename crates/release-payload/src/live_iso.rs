@@ -27,12 +27,14 @@ use crate::error::Error;
 use crate::layer::{self, Kind};
 use crate::locate::{LiveIso, Pinned};
 use crate::os_stream::OsStream;
+use crate::payload::Payload;
 use crate::stream_metadata::BootImage;
 use crate::survey::{Fate, LayerSurvey, Names, topmost};
 
 /// Where the bytes of an ISO go.
 pub trait IsoSink: Write + Send + 'static {
-    /// Is called once, before the first byte, with the ISO's size in bytes.
+    /// Is called before the first byte, with the ISO's size in bytes, and once more wherever the ISO has to come from
+    /// another place: what was written before is then void.
     fn begin(&mut self, size: u64) -> io::Result<()>;
 }
 
@@ -56,44 +58,79 @@ impl LiveIso {
     /// Streams the ISO into `sink`.
     ///
     /// Where stream metadata says its SHA-256, only the layer that holds it is fetched. It goes through inflate and tar
-    /// into the sink piece by piece, and is read to its end, so that its own digest is judged too.
-    pub async fn extract<S: IsoSink>(&self, registry: &Registry, sink: S) -> Result<ExtractedIso<S>, Error> {
-        let extracted = self.search(registry, sink).await;
-        extracted.map_err(|error| match self.pinned {
-            Pinned::Iso if error.is_content() => {
-                Error::OtherImage { image: self.image.clone(), source: Box::new(error) }
-            }
-            _ => error,
-        })
+    /// into the sink piece by piece, and is read to its end, so that its own digest is judged too. Where a layer is not to
+    /// be had, the next place is asked for the whole image.
+    pub async fn extract<S: IsoSink>(
+        &mut self,
+        registry: &Registry,
+        sink: S,
+    ) -> Result<ExtractedIso<S>, Error> {
+        let mut sink = Some(sink);
+        loop {
+            let error = match self.search_layers(registry, &mut sink).await {
+                Ok(stated) => {
+                    let sink = sink.expect("what goes into a walk comes out of it");
+                    return Ok(ExtractedIso { sink, stated });
+                }
+                Err(error) => error,
+            };
+            let image = self.found.image.clone();
+            let error = match self.found.pinned {
+                Pinned::Iso if error.is_content() => {
+                    Error::OtherImage { image: image.clone(), source: Box::new(error) }
+                }
+                _ => error,
+            };
+            self.search.reject(image.clone(), error)?;
+            self.found = self.search.next(registry).await?;
+            tracing::warn!(
+                release.version = %self.payload().version(), arch = %self.arch(), %image, next = %self.found.image,
+                "a place has the manifest of the image that carries the live ISO, and does not give its layers; another \
+                 place is asked"
+            );
+        }
     }
 
-    async fn search<S: IsoSink>(&self, registry: &Registry, mut sink: S) -> Result<ExtractedIso<S>, Error> {
-        let mut image = ImageSurvey(vec![None; self.manifest.layers.len()]);
-        for stream in self.payload.os_streams() {
-            for (index, layer) in self.layers() {
+    async fn search_layers<S: IsoSink>(
+        &mut self,
+        registry: &Registry,
+        sink: &mut Option<S>,
+    ) -> Result<BootImage, Error> {
+        let mut image = ImageSurvey(vec![None; self.found.manifest.layers.len()]);
+        let layers: Vec<_> = self.layers().into_iter().map(|(index, layer)| (index, layer.clone())).collect();
+        for stream in self.payload().os_streams() {
+            self.os_stream = Some(stream);
+            for (index, layer) in &layers {
                 // What was seen with other eyes is fetched again only if it has what is wanted now.
-                if image.0[index]
+                if image.0[*index]
                     .as_ref()
                     .is_some_and(|survey| survey.of(stream).iso != Some(Fate::Written(())))
                 {
                     continue;
                 }
-                let (survey, iso, returned) = self.walk(registry, layer, Some((stream, sink))).await?;
-                sink = returned.expect("what goes into a walk comes out of it");
-                image.0[index] = Some(survey);
+                let (survey, iso) = self.walk(registry, layer, Some(stream), sink).await?;
+                image.0[*index] = Some(survey);
                 if let Some(iso) = iso {
-                    let found = Found { stream, layer: index, iso };
-                    let stated = self.stated(registry, &found, &mut image).await?;
-                    return Ok(ExtractedIso { sink, stated });
+                    let found = Found { stream, layer: *index, iso };
+                    return self.stated(registry, &found, &mut image).await;
                 }
             }
         }
+        self.os_stream = None;
         Err(self.not_found(&image))
+    }
+
+    fn payload(&self) -> &Payload {
+        self.search.payload()
+    }
+
+    fn arch(&self) -> Arch {
+        self.search.arch()
     }
 
     /// The size of the ISO in bytes, as the header in front of it says. Only the beginning of the layer is read, so
     /// this is not verified, unlike everything else here.
-    pub async fn stated_size(&self, registry: &Registry) -> Result<u64, Error> {
+    pub async fn stated_size(&mut self, registry: &Registry) -> Result<u64, Error> {
         let size = Arc::new(OnceLock::new());
         let extracted = self.extract(registry, SizeOnly(Arc::clone(&size))).await;
         match (size.get(), extracted) {
@@ -104,20 +141,20 @@ impl LiveIso {
     }
 
     fn not_found(&self, image: &ImageSurvey) -> Error {
-        let streams = self.payload.os_streams();
+        let streams = self.payload().os_streams();
         for &stream in &streams {
             let mut surveys = image.surveys_downwards(stream);
             if let Some(what) = surveys.find_map(|(_, survey)| survey.not_a_file.clone()) {
                 let name = self.names(stream).iso;
-                return Error::NotAFile { image: self.image.clone(), name, what };
+                return Error::NotAFile { image: self.found.image.clone(), name, what };
             }
         }
         let names = streams.into_iter().map(|stream| self.names(stream).iso).collect();
-        Error::IsoNotFound { image: self.image.clone(), names }
+        Error::IsoNotFound { image: self.found.image.clone(), names }
     }
 
     fn names(&self, stream: OsStream) -> Names {
-        Names::new(stream, self.arch)
+        Names::new(stream, self.arch())
     }
 
     /// Finds out which SHA-256 the ISO must have.
@@ -127,14 +164,18 @@ impl LiveIso {
         found: &Found,
         image: &mut ImageSurvey,
     ) -> Result<BootImage, Error> {
-        let stated = match self.pinned {
+        let stated = match self.found.pinned {
             Pinned::Image => self.stated_by_image(registry, found, image).await?,
             Pinned::Iso => self.forecast_of(found.stream).cloned().ok_or_else(|| self.no_digest())?,
         };
         // The last of several members of one name is the one that counts, and the first was copied.
         if found.iso.another.is_some_and(|another| another != stated.sha256) {
-            let (image, name) = (self.image.clone(), self.names(found.stream).iso);
-            return Err(Error::Ambiguous { image, layer: self.manifest.layers[found.layer].digest, name });
+            let (image, name) = (self.found.image.clone(), self.names(found.stream).iso);
+            return Err(Error::Ambiguous {
+                image,
+                layer: self.found.manifest.layers[found.layer].digest,
+                name,
+            });
         }
         Ok(stated)
     }
@@ -156,9 +197,9 @@ impl LiveIso {
         {
             return Ok(forecast.clone());
         }
-        for (index, layer) in self.manifest.layers.iter().enumerate().rev() {
+        for (index, layer) in self.found.manifest.layers.iter().enumerate().rev() {
             if image.0[index].is_none() {
-                let (survey, ..) = self.walk(registry, layer, None::<(OsStream, SizeOnly)>).await?;
+                let (survey, _) = self.walk(registry, layer, None, &mut None::<SizeOnly>).await?;
                 image.0[index] = Some(survey);
             }
         }
@@ -176,7 +217,7 @@ impl LiveIso {
     }
 
     fn stated_by_sidecar(&self, found: &Found, image: &ImageSurvey) -> Result<BootImage, Error> {
-        let digest_of = |layer: usize| self.manifest.layers[layer].digest;
+        let digest_of = |layer: usize| self.found.manifest.layers[layer].digest;
         let of_iso =
             topmost(image.surveys_downwards(found.stream).map(|(layer, survey)| (layer, survey.iso)));
         let of_sidecar =
@@ -184,7 +225,7 @@ impl LiveIso {
         if let Some((upper, _)) = of_iso
             && of_iso != Some((found.layer, Fate::Written(())))
         {
-            let (image, name) = (self.image.clone(), self.names(found.stream).iso);
+            let (image, name) = (self.found.image.clone(), self.names(found.stream).iso);
             return Err(Error::Shadowed {
                 image,
                 layer: digest_of(found.layer),
@@ -194,32 +235,32 @@ impl LiveIso {
         }
         let Some((_, Fate::Written(Some(sha256)))) = of_sidecar else { return Err(self.no_digest()) };
         let os_build = found.iso.os_build.clone().ok_or_else(|| {
-            let (image, name) = (self.image.clone(), self.names(found.stream).iso);
+            let (image, name) = (self.found.image.clone(), self.names(found.stream).iso);
             Error::NoBuild { image, name }
         })?;
         tracing::warn!(
-            release.version = %self.payload.version(), arch = %self.arch, %os_build,
+            release.version = %self.payload().version(), arch = %self.arch(), %os_build,
             "no stream metadata says what the live ISO is; the checksum beside it is used"
         );
         Ok(BootImage { os_build, sha256 })
     }
 
     fn forecast_of(&self, stream: OsStream) -> Option<&BootImage> {
-        self.payload.boot_image_of(stream, self.arch)
+        self.payload().boot_image_of(stream, self.arch())
     }
 
     fn no_digest(&self) -> Error {
         Error::NoDigest {
-            version: self.payload.version().clone(),
-            image: self.image.clone(),
-            arch: self.arch,
+            version: self.payload().version().clone(),
+            image: self.found.image.clone(),
+            arch: self.arch(),
         }
     }
 
     fn warn_if_unexpected(&self, actual: &BootImage, forecast: Option<&BootImage>) {
         if let Some(forecast) = forecast.filter(|forecast| *forecast != actual) {
             tracing::warn!(
-                release.version = %self.payload.version(), arch = %self.arch,
+                release.version = %self.payload().version(), arch = %self.arch(),
                 forecast = %forecast.os_build, actual = %actual.os_build,
                 "the release announces another live ISO than its component carries; the component's is used"
             );
@@ -231,28 +272,33 @@ impl LiveIso {
         &self,
         registry: &Registry,
         layer: &Descriptor,
-        mut wanted: Option<(OsStream, S)>,
-    ) -> Result<(LayerSurvey, Option<Copied>, Option<S>), Error> {
-        let component = |source| Error::Component { image: self.image.clone(), source };
-        let (arch, digest) = (self.arch, layer.digest);
-        let blob = registry.blob(&self.image, layer).await.map_err(component)?;
-        let (walked, sink) = blob
+        wanted: Option<OsStream>,
+        sink: &mut Option<S>,
+    ) -> Result<(LayerSurvey, Option<Copied>), Error> {
+        let component = |source| Error::Component { image: self.found.image.clone(), source };
+        let (arch, digest) = (self.arch(), layer.digest);
+        let blob = registry.blob(&self.found.image, layer).await.map_err(component)?;
+        let mut lent = sink.take();
+        let (walked, returned) = blob
             .read_with(move |blob| {
                 let mut walk = Walk::new(arch);
-                let copy = wanted.as_mut().map(|(stream, sink)| (*stream, sink as &mut dyn IsoSink));
+                let copy = wanted.zip(lent.as_mut().map(|sink| sink as &mut dyn IsoSink));
                 let walked = walk.run(blob, copy).map(|()| (walk.survey, walk.copied));
-                (walked, wanted.map(|(_, sink)| sink))
+                (walked, lent)
             })
             .await;
+        *sink = returned;
         let (survey, copied) = walked.map_err(|failure| match failure {
             Failure::Sink(source) => Error::Sink(source),
-            Failure::Ambiguous(name) => Error::Ambiguous { image: self.image.clone(), layer: digest, name },
+            Failure::Ambiguous(name) => {
+                Error::Ambiguous { image: self.found.image.clone(), layer: digest, name }
+            }
             Failure::Layer(source) => match source.downcast::<oci_registry::Error>() {
                 Ok(source) => component(source),
-                Err(source) => Error::Layer { image: self.image.clone(), layer: digest, source },
+                Err(source) => Error::Layer { image: self.found.image.clone(), layer: digest, source },
             },
         })?;
-        Ok((survey, copied, sink))
+        Ok((survey, copied))
     }
 }
 

@@ -8,6 +8,9 @@
 //! A mirror that drops manifest lists holds the component under another digest, found by tag. It comes last, after the
 //! origin, and only if the payload announces the SHA-256 of the ISO, which must then be that of the ISO in it: nothing
 //! else in such an image is believed.
+//!
+//! A place that has the manifests need not have the layers: a mirror may be half-filled, a cache pruned. The search then
+//! goes on with the places that are left.
 
 mod candidates;
 mod search;
@@ -15,7 +18,9 @@ mod search;
 use coreos_names::Arch;
 use oci_registry::{Descriptor, Digest, ImageManifest, Reference, Registry};
 
+pub(crate) use self::search::Search;
 use crate::error::Error;
+use crate::os_stream::OsStream;
 use crate::payload::Payload;
 use crate::stream_metadata::BootImage;
 
@@ -25,8 +30,16 @@ const COMPONENT: &str = "machine-os-images";
 /// The live ISO of one architecture, found but not fetched.
 #[derive(Debug)]
 pub struct LiveIso {
-    pub(crate) payload: Payload,
-    pub(crate) arch: Arch,
+    pub(crate) found: Found,
+    /// Goes on if what was found proves useless.
+    pub(crate) search: Search,
+    /// The generation whose ISO was seen.
+    pub(crate) os_stream: Option<OsStream>,
+}
+
+/// An image that may carry the ISO.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
     pub(crate) image: Reference,
     pub(crate) manifest: ImageManifest,
     pub(crate) pinned: Pinned,
@@ -50,18 +63,26 @@ impl LiveIso {
         })?;
         let digest =
             component.digest().ok_or_else(|| Error::UnpinnedComponent { component: component.clone() })?;
-        search::Search::new(registry, payload, arch, component, digest).run().await
+        let mut search = Search::new(payload, arch, component, digest);
+        let found = search.next(registry).await?;
+        Ok(Self { found, search, os_stream: None })
     }
 
-    /// Where the ISO would be fetched from.
+    /// Where the ISO would be fetched from, or was.
     pub fn image(&self) -> &Reference {
-        &self.image
+        &self.found.image
+    }
+
+    /// The generation that the ISO is of. `None` before it was seen, by [`LiveIso::stated_size`] or
+    /// [`LiveIso::extract`]: where no generation is asked for, the image tells.
+    pub fn os_stream(&self) -> Option<OsStream> {
+        self.os_stream
     }
 
     /// Whether it is the image that the payload names. Another one is used only for an ISO that the payload announces, so
     /// an ISO in it that proves wrong says nothing of the release, and a better mirror can have the right one.
     pub fn is_of_payload(&self) -> bool {
-        self.pinned == Pinned::Image
+        self.found.pinned == Pinned::Image
     }
 
     /// The layer that is expected to hold the ISO, and its compressed size in bytes: the largest.
@@ -69,14 +90,15 @@ impl LiveIso {
         self.layers().first().map(|&(_, layer)| (layer.digest, layer.size))
     }
 
-    /// What the release announces of the ISO.
+    /// What the release announces of the ISO: of the generation that was seen, else of the preferred one.
     pub fn forecast(&self) -> Option<&BootImage> {
-        self.payload.boot_image(self.arch)
+        let (payload, arch) = (self.search.payload(), self.search.arch());
+        self.os_stream.map_or_else(|| payload.boot_image(arch), |stream| payload.boot_image_of(stream, arch))
     }
 
     /// The layers with their places in the image, the lowest being 0, in the order in which they are searched.
     pub(crate) fn layers(&self) -> Vec<(usize, &Descriptor)> {
-        let mut layers: Vec<_> = self.manifest.layers.iter().enumerate().collect();
+        let mut layers: Vec<_> = self.found.manifest.layers.iter().enumerate().collect();
         layers.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.size));
         layers
     }

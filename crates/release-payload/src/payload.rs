@@ -9,7 +9,7 @@ use oci_registry::{
 use release_signature::{SignaturePolicy, Verification};
 
 use crate::boot_images::BootImages;
-use crate::error::Error;
+use crate::error::{Attempt, Error, Reason};
 use crate::manifests::{self, ReleaseManifests};
 use crate::os_stream::OsStream;
 use crate::signature;
@@ -155,28 +155,26 @@ fn not_there(pullspec: &Reference, source: oci_registry::Error) -> Error {
     }
 }
 
-/// The first release image of a list that is there.
+/// The first release image of a list that can be read.
 async fn any_child(
     registry: &Registry,
     pullspec: &Reference,
     platforms: &BTreeMap<Arch, &Descriptor>,
 ) -> Result<(Digest, ImageManifest), Error> {
     let unusable = |source| Error::NotAReleaseImage { pullspec: pullspec.clone(), source };
-    let mut missing = None;
+    let mut attempts = Vec::new();
     for child in platforms.values() {
-        match registry.manifest(&pullspec.with_digest(child.digest)).await {
+        let image = pullspec.with_digest(child.digest);
+        match registry.manifest(&image).await {
             Ok(Manifest { digest, kind: ManifestKind::Image(image), .. }) => return Ok((digest, image)),
             Ok(_) => return Err(unusable(manifests::Error::NestedList)),
-            Err(source) if source.is_not_found() => {
-                missing.get_or_insert(source);
-            }
-            Err(source) => return Err(Error::ReleaseImage { pullspec: pullspec.clone(), source }),
+            Err(source) => attempts.push(Attempt { image, reason: Reason::Registry(source) }),
         }
     }
-    Err(match missing {
-        Some(source) => Error::ReleaseImage { pullspec: pullspec.clone(), source },
-        None => unusable(manifests::Error::NoPlatform),
-    })
+    if attempts.is_empty() {
+        return Err(unusable(manifests::Error::NoPlatform));
+    }
+    Err(Error::ChildrenUnavailable { pullspec: pullspec.clone(), attempts })
 }
 
 /// The images of a list that run on an architecture of OpenShift, in the order of [`Arch`].

@@ -66,7 +66,7 @@ async fn assert_gives_isos(pullspec: &str, release: &Release, arches: &[Arch]) {
     assert_eq!(payload.digest().to_string(), release.image.digest());
     assert_eq!(payload.arches(), arches);
     for &arch in arches {
-        let found = LiveIso::locate(&registry, &payload, arch)
+        let mut found = LiveIso::locate(&registry, &payload, arch)
             .await
             .unwrap_or_else(|error| panic!("{pullspec}: {}", WithCauses(&error)));
         assert!(found.image().path().is_some(), "{} is no folder", found.image());

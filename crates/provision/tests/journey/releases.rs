@@ -1,7 +1,10 @@
 //! From a registry that gives out tokens to images in the data directory, and what happens when something is wrong.
 
+use std::time::{Duration, SystemTime};
+
 use coreos_names::{Arch, ImageKind};
 use image_store::{ImageState, Lookup};
+use provision::RetryPolicy;
 
 use test_support::fixtures::OS_BUILD;
 use test_support::payload::{
@@ -373,10 +376,10 @@ async fn wrong_bytes_are_found_wherever_they_are_and_leave_nothing_behind() {
     let cases: [(Place<'_>, Fault, &[&str]); 6] = [
         (&release_manifests, Fault::Corrupt(50), &["cannot read the release image", "sha256:"]),
         (&component, Fault::Corrupt(100), &["cannot find the image 127.0.0.1:1/", "tried 127.0.0.1:"]),
-        (&iso_layer, Fault::Corrupt(20_000_000), &["cannot read 127.0.0.1:", "sha256:"]),
-        (&iso_layer, Fault::CutAfter(20_000_000), &["cannot read 127.0.0.1:"]),
-        (&iso_layer, Fault::EndAfter(20_000_000), &["cannot read 127.0.0.1:"]),
-        (&iso_layer, Fault::Append(b"more"), &["cannot read 127.0.0.1:"]),
+        (&iso_layer, Fault::Corrupt(20_000_000), &[": incomplete, ", "sha256:"]),
+        (&iso_layer, Fault::CutAfter(20_000_000), &[": incomplete, "]),
+        (&iso_layer, Fault::EndAfter(20_000_000), &[": incomplete, "]),
+        (&iso_layer, Fault::Append(b"more"), &[": incomplete, "]),
     ];
     for (place, fault, reason) in cases {
         let site = Site::without_ranges().await;
@@ -536,4 +539,20 @@ async fn stopping_in_mid_download_leaves_nothing_behind() {
     assert_eq!(site.unfinished().len(), 1);
     run.stop().await;
     site.until_nothing_is_unfinished().await;
+}
+
+#[tokio::test]
+async fn a_registry_is_not_asked_again_sooner_than_it_said() {
+    let site = Site::new().await;
+    let hour = Duration::from_hours(1);
+    site.registry.inject("4.18.52-x86_64", Fault::Status(429, vec![("retry-after", "3600".to_owned())]));
+    let pullspec = site.publish(release("4.18.52"));
+    let run = site.provision_patiently(
+        &format!(r#"{{"auths": {{{}}}}}"#, site.pull_secret_entry()),
+        &[("4.18", "4.18.52", "x86_64", &pullspec)],
+        RetryPolicy { shortest: Duration::from_millis(1), longest: 2 * hour },
+    );
+    run.until("it has failed", |run| run.reason("4.18").is_some()).await;
+    let ImageState::Failed { retry_at, .. } = run.catalog.report().remove(0).state else { panic!() };
+    assert!(retry_at > SystemTime::now() + hour / 2, "{retry_at:?}");
 }

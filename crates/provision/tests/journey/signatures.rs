@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use test_support::fixtures::OS_BUILD;
 use test_support::gpg::{Gpg, statement};
 use test_support::payload::{Release, ReleaseBuilder};
+use test_support::registry::Fault;
 
 use crate::site::{Run, Site, content};
 
@@ -121,6 +122,47 @@ async fn of_a_multi_payload_the_list_is_signed_or_the_image_that_is_read() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_signature_of_an_image_that_is_not_read_counts_for_nothing() {
+    let (mut site, publisher) = (Site::new().await, Publisher::new());
+    site.signatures = Some(publisher.policy());
+    let arches = [Arch::X86_64, Arch::S390x];
+    let built = arches.iter().fold(builder("4.18.52"), |release, &arch| release.iso(arch, content(arch)));
+    let built = built.multi().build().unwrap();
+    let [first, second] = [0, 1].map(|child: usize| built.image.images()[child].manifest.digest());
+    publisher.sign(&first);
+    let pullspec = site.publish_built(&built);
+    site.registry.inject(&first, Fault::status(404));
+    let run = site.provision(&[("4.18", "4.18.52-multi", "multi", &pullspec)]);
+    let reason = refused(&run, "4.18").await;
+    let expected = format!("the release {} or {second} has no valid signature", built.image.digest());
+    assert!(reason.contains(&expected), "{expected:?} is not in {reason}");
+}
+
+#[tokio::test]
+async fn an_old_release_does_not_pass_for_another_though_it_is_signed() {
+    let (mut site, publisher) = (Site::new().await, Publisher::new());
+    let old = release("4.18.1", Arch::X86_64);
+    publisher.sign(&old.image.digest());
+    let pullspec = site.publish_built(&old);
+    let wanted = [("4.18", "4.18.52", "x86_64", &*pullspec)];
+    site.signatures = Some(publisher.policy());
+    let run = site.provision(&wanted);
+    let reason = refused(&run, "4.18").await;
+    assert!(
+        reason.starts_with(&format!("{pullspec} is release 4.18.1, and its entry says 4.18.52")),
+        "{reason}"
+    );
+    assert!(site.published().is_empty());
+    run.stop().await;
+
+    // Who asks for no signatures is only warned.
+    site.signatures = None;
+    let run = site.provision(&wanted);
+    run.finished().await;
+    assert!(run.is_ready("4.18", Arch::X86_64));
 }
 
 /// The builds that are served though no entry does.

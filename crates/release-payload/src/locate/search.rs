@@ -1,24 +1,36 @@
 //! Asking one place after the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::mem;
 
 use coreos_names::Arch;
 use oci_registry::{Digest, ImageManifest, Manifest, ManifestKind, Reference, Registry, RegistryHost};
 
-use super::{COMPONENT, LiveIso, Pinned, candidates};
+use super::{COMPONENT, Found, Pinned, candidates};
 use crate::error::{Attempt, Error, Problem, Reason};
 use crate::payload::{self, Payload};
 
-/// One search for the image of one architecture.
-pub(super) struct Search<'a> {
-    registry: &'a Registry,
-    payload: &'a Payload,
+/// One search for the image of one architecture. It goes on where it stopped if what was found proves useless.
+#[derive(Debug)]
+pub(crate) struct Search {
+    payload: Payload,
     arch: Arch,
-    component: &'a Reference,
+    component: Reference,
     digest: Digest,
+    /// Those still to be asked.
+    places: VecDeque<Place>,
+    /// What nothing but its ISO can prove, for when everything else has failed.
+    proven_by_iso: VecDeque<Found>,
     attempts: Vec<Attempt>,
     /// Registries that cannot be reached: asking them again would only take as long again.
     silent: BTreeSet<RegistryHost>,
+}
+
+/// How a place is asked.
+#[derive(Debug)]
+enum Place {
+    ByDigest(Reference),
+    ByTag(Reference),
 }
 
 /// Why an image cannot be used.
@@ -41,64 +53,108 @@ impl From<oci_registry::Error> for Obstacle {
     }
 }
 
-impl<'a> Search<'a> {
-    pub(super) fn new(
-        registry: &'a Registry,
-        payload: &'a Payload,
-        arch: Arch,
-        component: &'a Reference,
-        digest: Digest,
-    ) -> Self {
-        let (attempts, silent) = (Vec::new(), BTreeSet::new());
-        Self { registry, payload, arch, component, digest, attempts, silent }
+impl Search {
+    pub(super) fn new(payload: &Payload, arch: Arch, component: &Reference, digest: Digest) -> Self {
+        let release = payload.pullspec();
+        let guesses = candidates::by_digest(release, component, digest);
+        let by_digest = |places: Vec<_>| candidates::unique(places).into_iter().map(Place::ByDigest);
+        let mut places = VecDeque::new();
+        if release.registry() == component.registry() {
+            places.extend(by_digest([vec![component.clone()], guesses].concat()));
+        } else {
+            places.extend(by_digest(guesses));
+            places.extend(candidates::by_tag(payload, COMPONENT, arch).into_iter().map(Place::ByTag));
+            places.push_back(Place::ByDigest(component.clone()));
+        }
+        Self {
+            payload: payload.clone(),
+            arch,
+            component: component.clone(),
+            digest,
+            places,
+            proven_by_iso: VecDeque::new(),
+            attempts: Vec::new(),
+            silent: BTreeSet::new(),
+        }
     }
 
-    pub(super) async fn run(mut self) -> Result<LiveIso, Error> {
-        let release = self.payload.pullspec();
-        let guesses = candidates::by_digest(release, self.component, self.digest);
-        let is_mirrored = release.registry() != self.component.registry();
-        let origin = [self.component.clone()];
-        let places: Vec<_> =
-            if is_mirrored { guesses } else { origin.iter().cloned().chain(guesses).collect() };
-        for place in candidates::unique(places) {
-            if let Some(found) = self.ask(place).await? {
-                return Ok(found);
+    pub(crate) fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    pub(crate) fn arch(&self) -> Arch {
+        self.arch
+    }
+
+    /// The next image that may do.
+    pub(crate) async fn next(&mut self, registry: &Registry) -> Result<Found, Error> {
+        while let Some(place) = self.places.pop_front() {
+            let found = match place {
+                Place::ByDigest(place) => self.ask(registry, place).await?,
+                Place::ByTag(place) => self.ask_for_tag(registry, place).await?,
+            };
+            match found {
+                Some(found) if found.pinned == Pinned::Image => return Ok(found),
+                // Several tags may mean the same.
+                Some(found) if self.proven_by_iso.iter().all(|known| known.image != found.image) => {
+                    self.proven_by_iso.push_back(found);
+                }
+                _ => {}
             }
         }
-        let mut proven_by_iso = None;
-        if is_mirrored {
-            for place in candidates::by_tag(self.payload, COMPONENT, self.arch) {
-                match self.ask_for_tag(place).await? {
-                    Some(found) if found.pinned == Pinned::Image => return Ok(found),
-                    found => proven_by_iso = proven_by_iso.or(found),
+        let Some(found) = self.proven_by_iso.pop_front() else { return Err(self.give_up()) };
+        tracing::warn!(
+            release.version = %self.payload.version(), arch = %self.arch, image = %found.image, component = %self.component,
+            "the mirror has another image than the release names, as if it had dropped manifest lists; it is used \
+             only if its ISO has the SHA-256 that the release announces"
+        );
+        Ok(found)
+    }
+
+    /// Notes that an image which was found did not give its ISO. An error that no other place can mend comes back.
+    pub(crate) fn reject(&mut self, image: Reference, error: Error) -> Result<(), Error> {
+        let reason = match error {
+            Error::Component { source, .. } => {
+                self.note_silence(&image, &source);
+                Reason::Incomplete(source)
+            }
+            Error::OtherImage { source, .. } => Reason::OtherIso(source),
+            error => return Err(error),
+        };
+        self.attempts.push(Attempt { image, reason });
+        Ok(())
+    }
+
+    /// The error when no place is left. What is wrong with the one place that has the image stands for itself.
+    fn give_up(&mut self) -> Error {
+        let mut attempts = mem::take(&mut self.attempts);
+        let mut telling = attempts.iter().enumerate().filter(|(_, attempt)| !attempt.is_absence());
+        if let (Some((index, _)), None) = (telling.next(), telling.next()) {
+            let Attempt { image, reason } = attempts.swap_remove(index);
+            match reason {
+                Reason::Incomplete(source) => return Error::Component { image, source },
+                Reason::OtherIso(source) => return Error::OtherImage { image, source },
+                reason => {
+                    attempts.push(Attempt { image, reason });
+                    let last = attempts.len() - 1;
+                    attempts.swap(index, last);
                 }
             }
-            if let Some(found) = self.ask(self.component.clone()).await? {
-                return Ok(found);
-            }
         }
-        if let Some(found) = proven_by_iso {
-            tracing::warn!(
-                release.version = %self.payload.version(), arch = %self.arch, image = %found.image, component = %self.component,
-                "the mirror has another image than the release names, as if it had dropped manifest lists; it is used \
-                 only if its ISO has the SHA-256 that the release announces"
-            );
-            return Ok(found);
-        }
-        Err(Error::ComponentUnavailable { component: self.component.clone(), attempts: self.attempts })
+        Error::ComponentUnavailable { component: self.component.clone(), attempts }
     }
 
     /// Asks a place for the component by its digest.
-    async fn ask(&mut self, place: Reference) -> Result<Option<LiveIso>, Error> {
+    async fn ask(&mut self, registry: &Registry, place: Reference) -> Result<Option<Found>, Error> {
         if !self.may_answer(&place) {
             return Ok(None);
         }
-        let result = match self.registry.manifest(&place).await {
-            Ok(manifest) => self.image_of(&place, manifest.kind).await,
+        let result = match registry.manifest(&place).await {
+            Ok(manifest) => self.image_of(registry, &place, manifest.kind).await,
             Err(error) => Err(error.into()),
         };
         match result {
-            Ok((image, manifest)) => Ok(Some(self.found(image, manifest, Pinned::Image))),
+            Ok((image, manifest)) => Ok(Some(Found { image, manifest, pinned: Pinned::Image })),
             Err(Obstacle::Content(error)) => Err(*error),
             Err(Obstacle::Place(error)) => {
                 self.failed(place, error);
@@ -108,11 +164,11 @@ impl<'a> Search<'a> {
     }
 
     /// Asks a place what a tag means. If it is not the component, it can still have the ISO that the release announces.
-    async fn ask_for_tag(&mut self, place: Reference) -> Result<Option<LiveIso>, Error> {
+    async fn ask_for_tag(&mut self, registry: &Registry, place: Reference) -> Result<Option<Found>, Error> {
         if !self.may_answer(&place) {
             return Ok(None);
         }
-        let Manifest { digest, kind, .. } = match self.registry.manifest(&place).await {
+        let Manifest { digest, kind, .. } = match registry.manifest(&place).await {
             Ok(manifest) => manifest,
             Err(error) => {
                 self.failed(place, error);
@@ -121,12 +177,12 @@ impl<'a> Search<'a> {
         };
         let pinned_place = place.with_digest(digest);
         let is_the_component = digest == self.digest;
-        match self.image_of(&pinned_place, kind).await {
+        match self.image_of(registry, &pinned_place, kind).await {
             Ok((image, manifest)) if is_the_component => {
-                return Ok(Some(self.found(image, manifest, Pinned::Image)));
+                return Ok(Some(Found { image, manifest, pinned: Pinned::Image }));
             }
             Ok((image, manifest)) if self.payload.boot_image(self.arch).is_some() => {
-                return Ok(Some(self.found(image, manifest, Pinned::Iso)));
+                return Ok(Some(Found { image, manifest, pinned: Pinned::Iso }));
             }
             Err(Obstacle::Content(error)) if is_the_component => return Err(*error),
             Err(Obstacle::Place(error)) => self.failed(place, error),
@@ -149,15 +205,20 @@ impl<'a> Search<'a> {
     }
 
     fn failed(&mut self, image: Reference, error: oci_registry::Error) {
+        self.note_silence(&image, &error);
+        self.attempts.push(Attempt { image, reason: Reason::Registry(error) });
+    }
+
+    fn note_silence(&mut self, image: &Reference, error: &oci_registry::Error) {
         if error.is_silence() {
             self.silent.insert(image.host().clone());
         }
-        self.attempts.push(Attempt { image, reason: Reason::Registry(error) });
     }
 
     /// The image for the architecture: what a manifest is, or what it lists.
     async fn image_of(
         &self,
+        registry: &Registry,
         place: &Reference,
         manifest: ManifestKind,
     ) -> Result<(Reference, ImageManifest), Obstacle> {
@@ -171,21 +232,17 @@ impl<'a> Search<'a> {
                     return Err(Error::MissingArch { image: place.clone(), arch, available }.into());
                 };
                 let image = place.with_digest(child.digest);
-                let ManifestKind::Image(manifest) = self.registry.manifest(&image).await?.kind else {
+                let ManifestKind::Image(manifest) = registry.manifest(&image).await?.kind else {
                     return Err(Error::NestedList { image }.into());
                 };
                 (image, manifest)
             }
         };
-        let config = self.registry.config(&image, &manifest).await?;
+        let config = registry.config(&image, &manifest).await?;
         if config.architecture.parse() == Ok(arch) {
             Ok((image, manifest))
         } else {
             Err(Error::WrongArch { image, arch, actual: config.architecture }.into())
         }
-    }
-
-    fn found(&self, image: Reference, manifest: ImageManifest, pinned: Pinned) -> LiveIso {
-        LiveIso { payload: self.payload.clone(), arch: self.arch, image, manifest, pinned }
     }
 }

@@ -2,11 +2,13 @@
 //! wrote.
 
 use coreos_names::Arch;
-use release_payload::{Error, Payload};
-use test_support::payload::{Artifact, Component, Content, Flaw, Release};
-use test_support::registry::DockerRegistry;
+use release_payload::{Error, LiveIso, Payload};
+use test_support::payload::{Artifact, Component, Content, Flaw, Release, ReleaseBuilder};
+use test_support::registry::{DockerRegistry, Fault, TokenRegistry};
 
-use crate::site::{Extracted, Site, client, extract, iso, release, shown};
+use crate::site::{
+    BUILD, Extracted, Memory, REPOSITORY, Site, client, client_of, extract, iso, release, shown,
+};
 
 /// What a tool makes of a release: `repository:tag`, with `{c}` for the component's digest in digits.
 struct Layout {
@@ -235,4 +237,43 @@ async fn a_registry_that_does_not_answer_is_asked_once() {
     let silent = there.clone().filter(|attempt| attempt.to_string().ends_with(&not_asked)).count();
     assert_eq!(silent, there.count() - 1, "{}", shown(&error));
     assert!(silent == 4 && error.is_retryable(), "{}", shown(&error));
+}
+
+#[tokio::test]
+async fn a_place_without_the_layer_is_not_the_end_of_the_search() {
+    let faults = [
+        ("missing", Fault::status(404)),
+        ("wrong", Fault::Corrupt(150_000)),
+        ("failing", Fault::status(500)),
+    ];
+    for (what, fault) in faults {
+        let site = Site::new().await;
+        let origin = TokenRegistry::builder().anonymous().no_ranges().start().await;
+        let path = "openshift-release-dev/ocp-v4.0-art-dev";
+        let built = ReleaseBuilder::new("4.18.52", BUILD)
+            .component_repository(&format!("{}/{path}", origin.address()))
+            .iso(Arch::X86_64, iso(1))
+            .build()
+            .unwrap();
+        let pullspec = site.publish(&built);
+        let component = &built.machine_os_images().image;
+        let layer = component.images()[0].layers.iter().max_by_key(|layer| layer.content.size()).unwrap();
+        site.server.inject(&format!("{REPOSITORY}/blobs/{}", layer.content.digest()), fault);
+        let registry = client_of(&[site.server.address(), origin.address()], r#"{"auths":{}}"#);
+        let payload = Payload::resolve(&registry, &pullspec.parse().unwrap(), None).await.unwrap();
+
+        // Nothing has the layer yet: every place is named, and what is wrong with it.
+        let error = extract(&registry, &payload, Arch::X86_64).await.unwrap_err();
+        let expected = format!("{}/{REPOSITORY}@{}: incomplete, ", site.server.address(), component.digest());
+        assert!(shown(&error).contains(&expected), "{what}: {expected:?} is not in {}", shown(&error));
+
+        origin.publish(path, "x", component);
+        let mut live_iso = LiveIso::locate(&registry, &payload, Arch::X86_64).await.unwrap();
+        assert_eq!(live_iso.image().registry(), site.server.address(), "{what}");
+        let extracted = live_iso.extract(&registry, Memory::default()).await;
+        let extracted = extracted.unwrap_or_else(|error| panic!("{what}: {}", shown(&error)));
+        assert_eq!(live_iso.image().registry(), origin.address(), "{what}");
+        assert_eq!(Content::from_bytes(extracted.sink.0).sha256(), iso(1).sha256(), "{what}");
+        assert_eq!(extracted.stated.sha256, iso(1).sha256(), "{what}");
+    }
 }

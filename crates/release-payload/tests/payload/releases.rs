@@ -1,5 +1,7 @@
 //! Release images as they should not be, and as they are all the same.
 
+use std::time::Duration;
+
 use coreos_names::Arch;
 use release_payload::Error;
 use serde_json::json;
@@ -80,7 +82,26 @@ async fn any_image_of_a_multi_release_will_do() {
 
     site.server.inject(&built.image.images()[1].manifest.digest(), Fault::status(404));
     let error = site.resolve(&site.pullspec(&built.tag)).await.unwrap_err();
-    assert!(matches!(error, Error::ReleaseImage { .. }), "{error:?}");
+    let Error::ChildrenUnavailable { attempts, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(attempts.len(), 2, "{}", shown(&error));
+}
+
+#[tokio::test]
+async fn an_image_of_a_multi_release_that_nobody_gives_is_done_without() {
+    let site = Site::new().await;
+    let built = single().iso(Arch::Arm64, iso(2)).multi().build().unwrap();
+    let pullspec = site.publish(&built);
+    let [first, second] = [0, 1].map(|child: usize| built.image.images()[child].manifest.digest());
+    // Not an absence: what a client says whose several sources have failed for different reasons is none either.
+    site.server.inject(&first, Fault::status(403));
+    let payload = site.resolve(&pullspec).await.unwrap();
+    assert_eq!(payload.version().to_string(), "4.18.52");
+
+    site.server.inject(&second, Fault::Status(429, vec![("retry-after", "3600".to_owned())]));
+    let error = site.resolve(&pullspec).await.unwrap_err();
+    assert!(shown(&error).contains(&first) && shown(&error).contains(&second), "{}", shown(&error));
+    assert!(error.is_retryable(), "{}", shown(&error));
+    assert_eq!(error.retry_after(), Some(Duration::from_hours(1)));
 }
 
 #[tokio::test]

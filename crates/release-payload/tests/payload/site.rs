@@ -45,10 +45,15 @@ pub(crate) fn release(version: &str) -> ReleaseBuilder {
 
 /// A client for a registry without TLS.
 pub(crate) fn client(address: &str, pull_secret: &str) -> Registry {
+    client_of(&[address], pull_secret)
+}
+
+/// The same for several.
+pub(crate) fn client_of(addresses: &[&str], pull_secret: &str) -> Registry {
     test_support::install_crypto_provider();
     let config = Config {
         credentials: PullSecret::parse(pull_secret).unwrap().into(),
-        insecure: [address.parse().unwrap()].into(),
+        insecure: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         retry: Retry { tries: 2, first_delay: Duration::from_millis(1), ..Retry::default() },
         resume: ResumePatience { longest_outage: Duration::ZERO, ..ResumePatience::default() },
         ..Config::default()
@@ -62,7 +67,7 @@ pub(crate) struct Memory(pub(crate) Vec<u8>);
 
 impl IsoSink for Memory {
     fn begin(&mut self, _: u64) -> io::Result<()> {
-        assert!(self.0.is_empty(), "an ISO is begun once");
+        self.0.clear();
         Ok(())
     }
 }
@@ -91,7 +96,7 @@ impl Extracted {
 }
 
 pub(crate) async fn extract(registry: &Registry, payload: &Payload, arch: Arch) -> Result<Extracted, Error> {
-    let iso = LiveIso::locate(registry, payload, arch).await?;
+    let mut iso = LiveIso::locate(registry, payload, arch).await?;
     let extracted = iso.extract(registry, Memory::default()).await?;
     Ok(Extracted { stated: extracted.stated, content: Content::from_bytes(extracted.sink.0) })
 }

@@ -1,7 +1,7 @@
 //! `release extract`: the live ISOs of a release as files.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Seek as _, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -65,7 +65,7 @@ async fn extract_one(
         eprintln!("{}: already there, sha256 {}", path.display(), forecast.sha256);
         return Ok(path);
     }
-    let iso = LiveIso::locate(registry, payload, arch).await?;
+    let mut iso = LiveIso::locate(registry, payload, arch).await?;
     let sink = Download::new(to, &format!("{} {arch}", payload.version()))?;
     let ExtractedIso { sink, stated } = iso.extract(registry, sink).await?;
     let to = to.to_owned();
@@ -139,6 +139,9 @@ impl Download {
 
 impl IsoSink for Download {
     fn begin(&mut self, size: u64) -> io::Result<()> {
+        self.file.as_file_mut().set_len(0)?;
+        self.file.rewind()?;
+        self.hasher = sha2::Sha256::new();
         self.progress.begin(size);
         // A disk that is too small says so before a gigabyte has come. Not every file system can tell.
         match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, size) {

@@ -46,7 +46,7 @@ async fn find(
     payload: &Payload,
     arch: Arch,
 ) -> Result<(LiveIso, u64), release_payload::Error> {
-    let iso = LiveIso::locate(registry, payload, arch).await?;
+    let mut iso = LiveIso::locate(registry, payload, arch).await?;
     let size = iso.stated_size(registry).await?;
     Ok((iso, size))
 }

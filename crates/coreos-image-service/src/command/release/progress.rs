@@ -29,9 +29,11 @@ impl Progress {
         Self { bar, name: name.to_owned(), next_line: (!is_terminal).then_some(0) }
     }
 
-    /// How many bytes there will be.
+    /// How many bytes there will be. Begins anew.
     pub(super) fn begin(&mut self, total: u64) {
         self.bar.set_length(total);
+        self.bar.set_position(0);
+        self.next_line = self.next_line.map(|_| 0);
         // Waiting for the first byte is no part of the rate.
         self.bar.reset_eta();
         self.add(0);
