@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use coreos_names::WithCauses;
-use oci_registry::{Config, Descriptor, Error, Proxies, PullSecret, Reference, Registry, Retry};
+use oci_registry::{
+    Config, Descriptor, Error, Proxies, PullSecret, Reference, Registry, ResumePatience, Retry,
+};
 use test_support::payload::Content;
 use test_support::registry::{Fault, TokenRegistry};
 use tracing_subscriber::filter::LevelFilter;
@@ -59,7 +62,13 @@ async fn no_secret_is_ever_shown() {
         credentials: credentials.into(),
         proxies: Proxies::all(proxy, ""),
         insecure: [server.address(), server.cdn_address()].iter().map(|host| host.parse().unwrap()).collect(),
-        retry: Retry { first_delay: std::time::Duration::ZERO, ..Retry::default() },
+        retry: Retry { first_delay: Duration::ZERO, ..Retry::default() },
+        // Enough for what recovers, and what does not is given up soon.
+        resume: ResumePatience {
+            longest_outage: Duration::from_secs(2),
+            first_delay: Duration::ZERO,
+            longest_delay: Duration::ZERO,
+        },
         ..Config::default()
     };
     let client = Registry::new(config.clone()).unwrap();
