@@ -112,6 +112,21 @@ fn every_iso_of_a_release_is_extracted_once_and_served_where_it_lies() {
 }
 
 #[test]
+fn what_nobody_announced_is_extracted_again_without_complaint() {
+    let registry = DockerRegistry::start();
+    let pullspec = push(&registry, &multi(&[Flaw::NoBootimages]));
+    let directory = TempDir::new().unwrap();
+    let to = directory.path().to_str().unwrap();
+    let extract = || output(&mut program(&registry, &["release", "extract", &pullspec, "--to", to]));
+    assert_eq!(extract(), extract());
+    assert_eq!(names(directory.path()), ARCHES.map(file_name).into());
+
+    fs::write(directory.path().join(file_name(Arch::X86_64)), "mine").unwrap();
+    let told = failure(&mut program(&registry, &["release", "extract", &pullspec, "--to", to]));
+    assert!(told.contains("is there, but its sha256 is "), "{told}");
+}
+
+#[test]
 fn what_is_in_the_way_is_left_alone() {
     let registry = DockerRegistry::start();
     let pullspec = push(&registry, &multi(&[]));

@@ -16,6 +16,7 @@ use sha2::Digest as _;
 use tempfile::NamedTempFile;
 
 use super::progress::Progress;
+use crate::command::serve::Signals;
 
 /// Brings the ISOs of these architectures, or of all that the release has, into a directory, and prints their paths. One
 /// that cannot be had keeps no other from being fetched.
@@ -46,9 +47,10 @@ pub(super) fn extract(
             Ok(())
         };
         // An unfinished file is removed when what writes it is dropped.
+        let mut signals = Signals::new()?;
         tokio::select! {
             result = extracting => result,
-            _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+            () = signals.received() => Err(anyhow::anyhow!("interrupted")),
         }
     })
 }
@@ -81,20 +83,21 @@ fn path(directory: &Path, arch: Arch, image: &BootImage) -> PathBuf {
 async fn find(directory: &Path, arch: Arch, image: &BootImage) -> anyhow::Result<Option<PathBuf>> {
     let (path, expected) = (path(directory, arch, image), image.sha256);
     tokio::task::spawn_blocking(move || match File::open(&path) {
-        Ok(file) => {
-            let actual =
-                image_store::sha256(file).with_context(|| format!("cannot read {}", path.display()))?;
-            ensure!(
-                actual == expected,
-                "{} is there, but its sha256 is {actual}, not {expected}: move it away",
-                path.display()
-            );
-            Ok(Some(path))
-        }
+        Ok(file) => is_expected(&path, file, expected).map(|()| Some(path)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
     })
     .await?
+}
+
+fn is_expected(path: &Path, file: File, expected: Sha256) -> anyhow::Result<()> {
+    let actual = image_store::sha256(file).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        actual == expected,
+        "{} is there, but its sha256 is {actual}, not {expected}: move it away",
+        path.display()
+    );
+    Ok(())
 }
 
 /// An ISO on its way, under a name that says so.
@@ -131,7 +134,15 @@ impl Download {
         let cannot_write = || format!("cannot write {}", path.display());
         // Otherwise the name could outlive a loss of power, and the bytes not.
         file.as_file().sync_all().with_context(cannot_write)?;
-        file.persist_noclobber(&path).with_context(cannot_write)?;
+        match file.persist_noclobber(&path) {
+            // Nothing but the component itself tells which ISO it has, where the release announces none.
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                let there = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+                is_expected(&path, there, stated.sha256)?;
+                return Ok(path);
+            }
+            persisted => persisted.with_context(cannot_write)?,
+        };
         File::open(directory).and_then(|directory| directory.sync_all()).with_context(cannot_write)?;
         Ok(path)
     }
