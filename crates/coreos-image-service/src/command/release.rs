@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use coreos_names::Arch;
-use release_payload::Reference;
+use oci_registry::Registry;
+use release_payload::{Error, OsStream, Payload, Reference};
+use release_signature::SignaturePolicy;
 
 use super::{many, merged, required};
 use crate::settings::{registry, signatures, table};
@@ -21,6 +23,12 @@ pub(super) fn command() -> Command {
             .value_parser(value_parser!(Reference))
             .help("the release image, by tag or digest")
     };
+    let os_stream = || {
+        Arg::new("os-stream")
+            .long("os-stream")
+            .value_parser(value_parser!(OsStream))
+            .help("rhel-9 or rhel-10, of a release that carries both; without it, what its hosts boot from")
+    };
     Command::new("release")
         .about("Look at OpenShift releases and take their live ISOs out")
         .subcommand_required(true)
@@ -29,6 +37,7 @@ pub(super) fn command() -> Command {
             Command::new("inspect")
                 .about("Show a release's version, architectures and live ISOs, and where they would be fetched from")
                 .arg(pullspec())
+                .arg(os_stream())
                 .arg(
                     Arg::new("output")
                         .short('o')
@@ -43,6 +52,7 @@ pub(super) fn command() -> Command {
             Command::new("extract")
                 .about("Take a release's live ISOs out of the registry, every byte verified")
                 .arg(pullspec())
+                .arg(os_stream())
                 .arg(
                     Arg::new("arch")
                         .long("arch")
@@ -68,16 +78,34 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let merged = merged(&[table::REGISTRY], matches);
     let registry = registry::validate(&merged)?;
     let signatures = signatures::policy(signatures::validate(&merged, &registry)?)?;
-    let pullspec = required(matches, "PULLSPEC");
+    let release = Release {
+        pullspec: required(matches, "PULLSPEC"),
+        os_stream: matches.get_one("os-stream").copied(),
+        signatures: signatures.as_ref(),
+    };
     match name {
         "inspect" => {
             let as_json = required::<String>(matches, "output") == "json";
-            inspect::inspect(registry, signatures.as_ref(), pullspec, as_json)
+            inspect::inspect(registry, &release, as_json)
         }
         "extract" => {
             let (arches, to) = (many(matches, "arch"), required::<PathBuf>(matches, "to"));
-            extract::extract(registry, signatures.as_ref(), pullspec, &arches, to)
+            extract::extract(registry, &release, &arches, to)
         }
         _ => unreachable!("clap knows no other subcommand"),
+    }
+}
+
+/// Which release is asked for, and who has to vouch for it.
+struct Release<'a> {
+    pullspec: &'a Reference,
+    os_stream: Option<OsStream>,
+    signatures: Option<&'a SignaturePolicy>,
+}
+
+impl Release<'_> {
+    async fn resolve(&self, registry: &Registry) -> Result<Payload, Error> {
+        let payload = Payload::resolve(registry, self.pullspec, self.signatures).await?;
+        Ok(payload.with_os_stream(self.os_stream))
     }
 }

@@ -127,6 +127,25 @@ fn what_nobody_announced_is_extracted_again_without_complaint() {
 }
 
 #[test]
+fn of_a_release_with_two_generations_either_is_extracted() {
+    const OTHER_BUILD: &str = "10.2.20260715-0";
+    let registry = DockerRegistry::start();
+    let release = ReleaseBuilder::new("4.22.3", OS_BUILD).iso(Arch::X86_64, iso(Arch::X86_64));
+    let release = release.coreos10(OTHER_BUILD, [(Arch::X86_64, iso(Arch::Arm64))]).build().unwrap();
+    let pullspec = push(&registry, &release);
+    let directory = TempDir::new().unwrap();
+    let to = directory.path().to_str().unwrap();
+    for (stream, build) in [("rhel-9", OS_BUILD), ("rhel-10", OTHER_BUILD)] {
+        let path = format!("{to}/rhcos-full-iso-{build}-x86_64.iso");
+        let arguments = ["release", "extract", &pullspec, "--to", to, "--os-stream", stream];
+        assert_eq!(output(&mut program(&registry, &arguments)), format!("{path}\n"));
+        let arguments = ["release", "inspect", &pullspec, "-o", "json", "--os-stream", stream];
+        let shown: Value = serde_json::from_str(&output(&mut program(&registry, &arguments))).unwrap();
+        assert_eq!(shown["isos"][0]["version"], build);
+    }
+}
+
+#[test]
 fn what_is_in_the_way_is_left_alone() {
     let registry = DockerRegistry::start();
     let pullspec = push(&registry, &multi(&[]));

@@ -9,12 +9,13 @@ use anyhow::{Context, ensure};
 use coreos_names::{Arch, ImageKind, Sha256, WithCauses};
 use image_store::ImageKey;
 use live_iso::Layout;
-use oci_registry::{Config, Reference, Registry};
-use release_payload::{BootImage, ExtractedIso, IsoSink, LiveIso, Payload, SignaturePolicy};
+use oci_registry::{Config, Registry};
+use release_payload::{BootImage, ExtractedIso, IsoSink, LiveIso, Payload};
 use rustix::fs::FallocateFlags;
 use sha2::Digest as _;
 use tempfile::NamedTempFile;
 
+use super::Release;
 use super::progress::Progress;
 use crate::command::serve::Signals;
 
@@ -22,8 +23,7 @@ use crate::command::serve::Signals;
 /// that cannot be had keeps no other from being fetched.
 pub(super) fn extract(
     registry: Config,
-    signatures: Option<&SignaturePolicy>,
-    pullspec: &Reference,
+    release: &Release<'_>,
     arches: &[Arch],
     to: &Path,
 ) -> anyhow::Result<()> {
@@ -31,7 +31,7 @@ pub(super) fn extract(
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let registry = Registry::new(registry)?;
         let extracting = async {
-            let payload = Payload::resolve(&registry, pullspec, signatures).await?;
+            let payload = release.resolve(&registry).await?;
             let arches = if arches.is_empty() { payload.arches() } else { arches };
             let mut failed = 0;
             for &arch in arches {

@@ -4,20 +4,17 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 use coreos_names::{Arch, WithCauses};
-use oci_registry::{Config, Reference, Registry};
-use release_payload::{LiveIso, Payload, SignaturePolicy};
+use oci_registry::{Config, Registry};
+use release_payload::{LiveIso, Payload};
 use serde_json::{Value, json};
 
+use super::Release;
+
 /// Prints what a release is and where its ISOs are, perhaps as JSON. Fetches nothing large.
-pub(super) fn inspect(
-    registry: Config,
-    signatures: Option<&SignaturePolicy>,
-    pullspec: &Reference,
-    as_json: bool,
-) -> anyhow::Result<()> {
+pub(super) fn inspect(registry: Config, release: &Release<'_>, as_json: bool) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let registry = Registry::new(registry)?;
-        let payload = Payload::resolve(&registry, pullspec, signatures).await?;
+        let payload = release.resolve(&registry).await?;
         let mut isos = Vec::new();
         for &arch in payload.arches() {
             isos.push(Listing { arch, iso: find(&registry, &payload, arch).await });
