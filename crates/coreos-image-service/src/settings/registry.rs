@@ -75,6 +75,7 @@ pub(super) fn trust(merged: &Merged, problems: &mut Problems) -> Config {
         trusted_ca_pem: merged.file("REGISTRY_TRUSTED_CA_FILE", problems).map(String::into_bytes),
         insecure,
         certs_dirs: certs_dirs(merged, problems),
+        http1_only: merged.parsed("REGISTRY_HTTP1_ONLY", false, problems),
         user_agent: concat!("coreos-image-service/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..Config::default()
     }

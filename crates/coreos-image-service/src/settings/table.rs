@@ -54,6 +54,11 @@ pub(crate) const REGISTRY: &[Setting] = &[
     ),
     INSECURE_REGISTRIES,
     Setting::new(
+        "REGISTRY_HTTP1_ONLY",
+        "false",
+        "`true`: HTTP/2 is not offered to registries, for proxies that break it",
+    ),
+    Setting::new(
         "RELEASE_SIGNATURE_KEYS",
         "",
         "comma-separated files with OpenPGP public keys; a release is refused unless a key of each file has signed it",
