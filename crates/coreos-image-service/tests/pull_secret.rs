@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use test_support::NOBODY;
 use test_support::registry::{DockerRegistry, TokenRegistry};
 
 const PASSWORD: &str = "hunter2-is-the-password";
 const TOKEN: &str = "an-identity-token-of-the-robot";
-const NOBODY: &str = "127.0.0.1:1";
 
 struct Answer {
     code: Option<i32>,
@@ -189,7 +189,7 @@ async fn no_secret_is_printed_or_logged() {
     let insecure = [docker.address(), quay.address()];
     let mut shown = String::new();
     for text in [secret.clone(), BASE64_STANDARD.encode(&secret), secret.replace("robot", "ro\nbot")] {
-        for arguments in [&[] as &[&str], &["--output", "json"], &["--registry", "127.0.0.1:1"]] {
+        for arguments in [&[] as &[&str], &["--output", "json"], &["--registry", NOBODY]] {
             let answer = check(&text, &insecure, &[("LOGLEVEL", "trace")], arguments);
             shown += &(answer.stdout + &answer.stderr);
         }

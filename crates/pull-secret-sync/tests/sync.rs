@@ -7,10 +7,10 @@ use oci_registry::{CheckTarget, Config};
 use pull_secret_sync::{Accounts, Error, Identity, Login, Outcome, SecretPlace, Service, Sso, Sync, Vault};
 use serde_json::{Value, json};
 use test_support::accounts::FakeAccounts;
-use test_support::install_crypto_provider;
 use test_support::payload::{Compression, ImageBuilder, LayerBuilder, MediaTypes};
 use test_support::registry::{Certificate, DockerRegistry};
 use test_support::vault::FakeVault;
+use test_support::{NOBODY, install_crypto_provider};
 
 const PLACE: &str = "secret/assisted/image-service";
 const FIELD: &str = ".dockerconfigjson";
@@ -238,9 +238,8 @@ async fn a_secret_that_does_not_pull_is_not_written() {
 #[tokio::test]
 async fn a_registry_that_is_away_keeps_only_another_secret_from_being_written() {
     let site = Site::start().await;
-    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let target: CheckTarget = format!("{away}/release:4.18").parse().unwrap();
-    let config = Config { insecure: [away.to_string().parse().unwrap()].into(), ..Config::default() };
+    let target: CheckTarget = format!("{NOBODY}/release:4.18").parse().unwrap();
+    let config = Config { insecure: [NOBODY.parse().unwrap()].into(), ..Config::default() };
     let sync = Sync { trial: Some((config, target)), ..site.sync(root()) };
 
     let (error, text) = failure(&sync).await;

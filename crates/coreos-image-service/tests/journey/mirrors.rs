@@ -6,15 +6,13 @@ use std::process::Command;
 use coreos_names::Arch;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use test_support::NOBODY;
 use test_support::fixtures::{OS_BUILD, live_iso};
 use test_support::payload::{Content, Release, ReleaseBuilder};
 use test_support::registry::DockerRegistry;
 
 use crate::releases::push;
 use crate::tools::output;
-
-/// Nobody listens there.
-const NOWHERE: &str = "127.0.0.1:1";
 
 /// A release as `oc-mirror` lays it out, in the second of two mirrors. The first one has nothing.
 struct Mirrored {
@@ -27,7 +25,7 @@ impl Mirrored {
     fn new() -> Self {
         let iso = Content::from_file(live_iso(Arch::X86_64)).unwrap();
         let release = ReleaseBuilder::new("4.18.52", OS_BUILD)
-            .component_repository(&format!("{NOWHERE}/openshift-release-dev/ocp-v4.0-art-dev"))
+            .component_repository(&format!("{NOBODY}/openshift-release-dev/ocp-v4.0-art-dev"))
             .iso(Arch::X86_64, iso)
             .build()
             .unwrap();
@@ -44,7 +42,7 @@ impl Mirrored {
         [("ocp-release", "release-images"), ("ocp-v4.0-art-dev", "release")].map(|(source, mirror)| {
             let mirrors = self.mirrors.each_ref();
             let mirrors = mirrors.map(|registry| format!("{}/ocp/openshift/{mirror}", registry.address()));
-            (format!("{NOWHERE}/openshift-release-dev/{source}"), mirrors)
+            (format!("{NOBODY}/openshift-release-dev/{source}"), mirrors)
         })
     }
 
@@ -61,7 +59,7 @@ impl Mirrored {
         fs::create_dir(&to).unwrap();
         let mut program = Command::new(env!("CARGO_BIN_EXE_coreos-image-service"));
         program
-            .args(["release", "extract", &format!("{NOWHERE}/openshift-release-dev/{image}")])
+            .args(["release", "extract", &format!("{NOBODY}/openshift-release-dev/{image}")])
             .arg("--to")
             .arg(&to)
             .env("PULL_SECRET", json!({"auths": auths}).to_string())

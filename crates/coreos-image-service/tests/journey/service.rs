@@ -1,7 +1,6 @@
 //! The program as a child process.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use coreos_names::Arch;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use test_support::fixtures::{OS_BUILD, live_iso};
+use test_support::free_port;
 use test_support::registry::Certificate;
 
 use crate::IGNITION;
@@ -230,7 +230,7 @@ impl Builder {
 
     /// Lets qemu's guests, to whom this machine is 10.0.2.2, fetch from the service.
     pub(crate) fn for_guests(mut self) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let port = free_port().to_string();
         self.command.env("LISTEN_PORT", &port);
         self.command.env("IMAGE_SERVICE_BASE_URL", format!("http://10.0.2.2:{port}/images"));
         self

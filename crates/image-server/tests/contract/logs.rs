@@ -8,10 +8,10 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use coreos_names::Arch;
 use image_store::{Catalog, ImageState};
 use serde_json::Value;
+use test_support::NOBODY;
 use test_support::assisted_service::Reply;
 use test_support::fixtures::LiveIso;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpListener;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -196,8 +196,7 @@ async fn a_client_that_leaves_before_the_answer_is_seen() {
 #[tokio::test]
 async fn trouble_of_ours_is_logged_with_all_its_causes_under_the_id_that_the_client_got() {
     let (log, _guard) = Log::capture();
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let url = Url::parse(&format!("http://{closed}")).unwrap();
+    let url = Url::parse(&format!("http://{NOBODY}")).unwrap();
     let site = Site::with_infra_envs(assisted_service(&url, Duration::from_secs(20))).await;
     let answer = site.get(FULL_ISO).await;
     let event = &log.requests(1).await[0];
@@ -232,8 +231,7 @@ async fn an_image_that_cannot_be_read_is_one_event() {
 #[tokio::test]
 async fn no_secret_is_ever_logged() {
     let (log, _guard) = Log::capture();
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let unreachable = Url::parse(&format!("http://{closed}")).unwrap();
+    let unreachable = Url::parse(&format!("http://{NOBODY}")).unwrap();
     let token = format!("SECRET.{}.SECRET", BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"sub":"{ID}"}}"#)));
     let sites = [
         Site::start().await,

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use image_server::{AssistedService, InvalidAssistedService};
 use test_support::assisted_service::{FakeAssistedService, Reply};
-use test_support::install_crypto_provider;
 use test_support::registry::Certificate;
-use tokio::net::TcpListener;
+use test_support::{NOBODY, install_crypto_provider};
 use url::Url;
 
 use crate::site::{FULL_ISO, ID, Site, assisted_service};
@@ -100,8 +99,7 @@ async fn an_answer_that_breaks_off_is_a_bad_gateway() {
 
 #[tokio::test]
 async fn an_unreachable_service_is_a_bad_gateway_and_its_address_is_not_told() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let url = Url::parse(&format!("http://{closed}")).unwrap();
+    let url = Url::parse(&format!("http://{NOBODY}")).unwrap();
     let site = Site::with_infra_envs(assisted_service(&url, Duration::from_secs(20))).await;
     site.get(FULL_ISO).await.assert_trouble(502, "the infra-env service cannot be reached");
 }

@@ -1,8 +1,7 @@
 //! Trying a pull secret: what can be said of it, and what cannot.
 
-use std::net::TcpListener;
-
 use oci_registry::{CheckTarget, Config, PullSecret, Registry, Verdict};
+use test_support::NOBODY;
 use test_support::payload::{Artifact, Compression, MediaTypes};
 use test_support::registry::{Certificate, DockerRegistry, Fault, TokenRegistry};
 
@@ -132,9 +131,8 @@ async fn a_certificate_of_a_private_authority_is_not_trusted() {
 
 #[tokio::test]
 async fn who_does_not_answer_is_unreachable() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let client = Registry::new(config(pull_secret(&closed, USER, PASSWORD), &[])).unwrap();
-    let (name, words) = told(&client, &closed).await;
+    let client = Registry::new(config(pull_secret(NOBODY, USER, PASSWORD), &[])).unwrap();
+    let (name, words) = told(&client, NOBODY).await;
     assert_eq!(name, "unreachable", "{words}");
     assert!(words.starts_with("unreachable: no answer from https://"), "{words}");
 

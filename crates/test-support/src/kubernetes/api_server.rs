@@ -1,12 +1,13 @@
 //! A real `kube-apiserver` with its etcd, where somebody has put them.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use url::Url;
 use uuid::Uuid;
+
+use crate::free_port;
 
 /// The two processes, and the folder they write to. They end when this is dropped.
 #[derive(Debug)]
@@ -108,8 +109,4 @@ fn service_account_key(directory: &Path) -> PathBuf {
     let path = directory.join("service-account.key");
     std::fs::write(&path, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
     path
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
