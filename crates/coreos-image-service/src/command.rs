@@ -6,6 +6,7 @@ mod os_images;
 mod pull_secret;
 mod release;
 mod serve;
+mod signals;
 
 use std::ffi::OsString;
 
@@ -57,6 +58,21 @@ fn required<'a, T: Clone + Send + Sync + 'static>(matches: &'a ArgMatches, name:
 /// The values of an argument that may be given any number of times.
 fn many<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Vec<T> {
     matches.get_many(name).into_iter().flatten().cloned().collect()
+}
+
+/// Whether the answer is for people or for programs.
+fn output_argument() -> Arg {
+    Arg::new("output")
+        .short('o')
+        .long("output")
+        .value_parser(["text", "json"])
+        .default_value("text")
+        .help("for people or for programs")
+}
+
+/// Whether the answer is for programs.
+fn wants_json(matches: &ArgMatches) -> bool {
+    required::<String>(matches, "output") == "json"
 }
 
 fn command_line() -> Command {

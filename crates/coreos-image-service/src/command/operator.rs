@@ -9,7 +9,8 @@ use image_operator::payloads::RegistryPayloads;
 use image_operator::{Operator, Settings};
 use kube::{Client, Config};
 
-use super::serve::{Signals, listen};
+use super::serve::listen;
+use super::signals::Signals;
 use crate::settings::OperatorSettings;
 
 /// Prints the CustomResourceDefinition that the operator reads its policy from.

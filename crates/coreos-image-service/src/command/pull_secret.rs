@@ -10,7 +10,7 @@ use oci_registry::{CheckTarget, Config, PullSecret, Reference, Registry, Verdict
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{many, merged, required};
+use super::{many, merged, output_argument, wants_json};
 use crate::settings::{PullSecretSettings, PullSecretSyncSettings, ServeSettings, table};
 use crate::telemetry;
 
@@ -46,14 +46,7 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(Reference))
                 .help("an image to try, by tag or digest"),
         )
-        .arg(
-            Arg::new("output")
-                .short('o')
-                .long("output")
-                .value_parser(["text", "json"])
-                .default_value("text")
-                .help("for people or for programs"),
-        );
+        .arg(output_argument());
     Command::new("pull-secret")
         .about("Look at pull secrets")
         .subcommand_required(true)
@@ -83,7 +76,7 @@ fn run_check(matches: &ArgMatches) -> anyhow::Result<()> {
     let settings = PullSecretSettings::validate(&merged)?;
     let images = many(matches, "PULLSPEC").into_iter().map(CheckTarget::Image);
     let named = many(matches, "registry").into_iter().chain(images).collect();
-    check(settings, named, required::<String>(matches, "output") == "json")
+    check(settings, named, wants_json(matches))
 }
 
 /// Shows what is wrong with the pull secret, tries it, and fails unless all is well.

@@ -12,7 +12,7 @@ use oci_registry::Registry;
 use release_payload::{Error, OsStream, Payload, Reference};
 use release_signature::SignaturePolicy;
 
-use super::{many, merged, required};
+use super::{many, merged, output_argument, required, wants_json};
 use crate::settings::{registry, signatures, table};
 
 /// The subcommands.
@@ -38,14 +38,7 @@ pub(super) fn command() -> Command {
                 .about("Show a release's version, architectures and live ISOs, and where they would be fetched from")
                 .arg(pullspec())
                 .arg(os_stream())
-                .arg(
-                    Arg::new("output")
-                        .short('o')
-                        .long("output")
-                        .value_parser(["text", "json"])
-                        .default_value("text")
-                        .help("for people or for programs"),
-                ),
+                .arg(output_argument()),
             &[table::REGISTRY],
         ))
         .subcommand(table::add_flags(
@@ -84,10 +77,7 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         signatures: signatures.as_ref(),
     };
     match name {
-        "inspect" => {
-            let as_json = required::<String>(matches, "output") == "json";
-            inspect::inspect(registry, &release, as_json)
-        }
+        "inspect" => inspect::inspect(registry, &release, wants_json(matches)),
         "extract" => {
             let (arches, to) = (many(matches, "arch"), required::<PathBuf>(matches, "to"));
             extract::extract(registry, &release, &arches, to)

@@ -14,10 +14,10 @@ use provision::{Collector, Desired, Provisioner, RetryPolicy};
 use release_signature::SignaturePolicy;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::signals::Signals;
 use crate::settings::{
     FeedSource, ImageSettings, InfraEnvs, InvalidSettings, ListenPort, Listeners, ServeSettings, TlsFiles,
 };
@@ -188,26 +188,4 @@ pub(super) async fn listen(address: Option<IpAddr>, port: u16) -> anyhow::Result
     TcpListener::bind((address, port))
         .await
         .with_context(|| format!("cannot listen on {address}, port {port}"))
-}
-
-/// The signals that ask the process to stop.
-pub(super) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    pub(super) fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
-        })
-    }
-
-    pub(super) async fn received(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -7,7 +7,7 @@ use clap::Command;
 use coreos_names::WithCauses;
 use pull_secret_sync::{Accounts, Error, Outcome, Sso, Sync, Vault};
 
-use crate::command::serve::Signals;
+use crate::command::signals::Signals;
 use crate::settings::{PullSecretSyncSettings, table};
 
 /// The settings that count.

@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 
 use super::Release;
 use super::progress::Progress;
-use crate::command::serve::Signals;
+use crate::command::signals::Signals;
 
 /// Brings the ISOs of these architectures, or of all that the release has, into a directory, and prints their paths. One
 /// that cannot be had keeps no other from being fetched.
