@@ -60,7 +60,7 @@ enum Server {
         faults: usize,
     },
     Line {
-        registry: DockerRegistry,
+        registry: Box<DockerRegistry>,
         line: FaultProxy,
     },
 }
@@ -73,18 +73,27 @@ fn release(number: usize, registry: &str) -> Release {
     builder.component_repository(&format!("{registry}/{REPOSITORY}")).build().unwrap()
 }
 
+/// What goes wrong at a registry. First the faults happen that happen once, then the one that lasts.
+struct Case {
+    knows_ranges: bool,
+    place: Place,
+    once: Vec<Fault>,
+    lasting: Option<Fault>,
+    end: End,
+}
+
+fn served<const N: usize>(place: Place, once: [Fault; N]) -> Case {
+    Case { knows_ranges: true, place, once: once.into(), lasting: None, end: Served }
+}
+
+fn refused<const N: usize>(place: Place, once: [Fault; N], lasting: Fault, words: &'static str) -> Case {
+    Case { lasting: Some(lasting), end: Refused(words), ..served(place, once) }
+}
+
 impl Site {
-    /// First the faults happen that happen once, then the one that lasts.
-    async fn http(
-        number: usize,
-        ranges: bool,
-        place: Place,
-        once: Vec<Fault>,
-        lasting: Option<Fault>,
-        end: End,
-    ) -> Self {
+    async fn http(number: usize, Case { knows_ranges, place, once, lasting, end }: Case) -> Self {
         let builder = TokenRegistry::builder().user(USER, PASSWORD).cdn_with_expiring_links();
-        let registry = if ranges { builder } else { builder.no_ranges() }.start().await;
+        let registry = if knows_ranges { builder } else { builder.no_ranges() }.start().await;
         let release = release(number, registry.address());
         registry.publish(REPOSITORY, &release.tag, &release.image);
         let component = release.machine_os_images();
@@ -97,13 +106,17 @@ impl Site {
             Layer => format!("/storage/{layer}"),
         };
         let faults = once.len() + usize::from(lasting.is_some());
-        once.into_iter().for_each(|fault| registry.inject_once(&path, fault));
-        lasting.into_iter().for_each(|fault| registry.inject(&path, fault));
+        for fault in once {
+            registry.inject_once(&path, fault);
+        }
+        if let Some(fault) = lasting {
+            registry.inject(&path, fault);
+        }
         Self { version: release.version, server: Server::Http { registry, path, faults }, end }
     }
 
     async fn line(number: usize, fault: impl FnOnce(&FaultProxy), end: End) -> Self {
-        let registry = DockerRegistry::start();
+        let registry = Box::new(DockerRegistry::start());
         let line = FaultProxy::start(registry.address()).await;
         let release = release(number, line.address());
         push(&registry, &release);
@@ -171,52 +184,40 @@ async fn sites() -> Vec<Site> {
     let ends = |mib| Fault::EndAfter(mib * MIB);
     let limited = |seconds: &str| Fault::Status(429, vec![("retry-after", seconds.to_owned())]);
     let elsewhere = || Fault::Redirect(format!("https://{NOBODY}/login?token=presigned"));
-    let cases: Vec<(bool, Place, Vec<Fault>, Option<Fault>, End)> = vec![
+    let cases = [
         // Dropped, once and always. Links are good for one request, so every rest needs a new one.
-        (true, Layer, vec![cut()], None, Served),
-        (true, Layer, vec![ends(9), ends(5)], None, Served),
-        (true, Layer, vec![], Some(ends(2)), Served),
-        (true, Image, vec![Fault::CutAfter(5)], None, Served),
-        (true, Image, vec![], Some(Fault::CutAfter(5)), Refused("cannot read the release image")),
+        served(Layer, [cut()]),
+        served(Layer, [ends(9), ends(5)]),
+        Case { lasting: Some(ends(2)), ..served(Layer, []) },
+        served(Image, [Fault::CutAfter(5)]),
+        refused(Image, [], Fault::CutAfter(5), "cannot read the release image"),
         // No ranges: all is sent again.
-        (false, Layer, vec![cut()], None, Served),
+        Case { knows_ranges: false, ..served(Layer, [cut()]) },
         // Too many requests.
-        (true, Image, vec![limited("1")], None, Served),
-        (true, Layer, vec![ends(9), limited("1")], None, Served),
-        (true, Image, vec![], Some(limited("3600")), Refused("there are too many requests")),
+        served(Image, [limited("1")]),
+        served(Layer, [ends(9), limited("1")]),
+        refused(Image, [], limited("3600"), "there are too many requests"),
         // Broken servers.
-        (true, Image, vec![Fault::status(500)], None, Served),
-        (true, Layer, vec![Fault::status(500), ends(9), Fault::status(503)], None, Served),
-        (true, Image, vec![], Some(Fault::status(500)), Refused("answers 500 Internal Server Error")),
-        (true, Layer, vec![ends(9)], Some(Fault::status(404)), Refused("broke off after 9437184 of ")),
+        served(Image, [Fault::status(500)]),
+        served(Layer, [Fault::status(500), ends(9), Fault::status(503)]),
+        refused(Image, [], Fault::status(500), "answers 500 Internal Server Error"),
+        refused(Layer, [ends(9)], Fault::status(404), "broke off after 9437184 of "),
         // Wrong bytes.
-        (
-            true,
-            Layer,
-            vec![],
-            Some(Fault::Corrupt(20_000_000)),
-            Refused("has the wrong content: its digest is "),
-        ),
-        (
-            true,
-            Layer,
-            vec![ends(9)],
-            Some(Fault::Corrupt(0)),
-            Refused("has the wrong content: its digest is "),
-        ),
-        (true, Image, vec![], Some(Fault::Replace(b"{}")), Refused("cannot read the release image")),
+        refused(Layer, [], Fault::Corrupt(20_000_000), "has the wrong content: its digest is "),
+        refused(Layer, [ends(9)], Fault::Corrupt(0), "has the wrong content: its digest is "),
+        refused(Image, [], Fault::Replace(b"{}"), "cannot read the release image"),
         // Wrong lengths.
-        (true, Image, vec![], Some(Fault::EndAfter(5)), Refused("not a manifest")),
-        (true, Layer, vec![], Some(Fault::Append(b"more")), Refused(" is longer than the ")),
-        (true, Layer, vec![], Some(Fault::StatedLength(9 * MIB)), Refused(" bytes for ")),
-        (true, Layer, vec![ends(9), Fault::ContentRange("bytes 0-9/10")], None, Served),
+        refused(Image, [], Fault::EndAfter(5), "not a manifest"),
+        refused(Layer, [], Fault::Append(b"more"), " is longer than the "),
+        refused(Layer, [], Fault::StatedLength(9 * MIB), " bytes for "),
+        served(Layer, [ends(9), Fault::ContentRange("bytes 0-9/10")]),
         // Links that are no good.
-        (true, Layer, vec![], Some(Fault::status(403)), Refused("answers 403 Forbidden")),
-        (true, Link, vec![], Some(elsewhere()), Refused("no answer from ")),
+        refused(Layer, [], Fault::status(403), "answers 403 Forbidden"),
+        refused(Link, [], elsewhere(), "no answer from "),
     ];
     let mut sites = Vec::new();
-    for (number, (ranges, place, once, lasting, end)) in cases.into_iter().enumerate() {
-        sites.push(Site::http(number, ranges, place, once, lasting, end).await);
+    for (number, case) in cases.into_iter().enumerate() {
+        sites.push(Site::http(number, case).await);
     }
     let number = sites.len();
     sites.extend([
