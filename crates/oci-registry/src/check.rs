@@ -134,7 +134,7 @@ pub enum Verdict {
     },
     /// The registry's certificate is not trusted. Nothing was sent to it.
     UntrustedCertificate(Error),
-    /// No connection, or no TLS over it.
+    /// No connection, no TLS over it, or no answer in time.
     Unreachable(Error),
     /// An answer that says nothing of the credentials.
     Failed(Error),
@@ -212,7 +212,7 @@ impl Verdict {
                 Some(rustls::Error::InvalidCertificate(_)) => Self::UntrustedCertificate(error),
                 _ => Self::Unreachable(error),
             },
-            Error::Transport { .. } => Self::Unreachable(error),
+            Error::Transport { .. } | Error::TimedOut { .. } => Self::Unreachable(error),
             _ => Self::Failed(error),
         }
     }

@@ -42,6 +42,11 @@ impl Endpoint {
         }
     }
 
+    /// Where a registry is looked for first.
+    pub(crate) fn expected_at(host: &RegistryHost) -> Url {
+        base("https", host)
+    }
+
     /// The same registry, of which more is known.
     pub(crate) fn with_authentication(&self, authentication: Authentication) -> Self {
         Self { base: self.base.clone(), authentication }

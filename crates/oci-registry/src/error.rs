@@ -241,6 +241,14 @@ pub enum Error {
         /// Why.
         source: reqwest::Error,
     },
+    /// A peer that would take for ever, a byte now and then.
+    #[error("no whole answer from {url} within {within:?}")]
+    TimedOut {
+        /// The peer.
+        url: RedactedUrl,
+        /// How long everything together may take that was asked for, up to this answer.
+        within: Duration,
+    },
     /// Sent on to plain HTTP, at a host that is not listed as insecure.
     #[error("{from} sends on to {to}, which is not encrypted and not listed as an insecure registry")]
     PlainHttp {
@@ -271,6 +279,7 @@ impl Error {
         match self {
             Self::RateLimited { .. }
             | Self::Transport { .. }
+            | Self::TimedOut { .. }
             | Self::Truncated { .. }
             | Self::WrongBytes { .. } => true,
             Self::Unavailable { attempts, .. } => attempts.iter().any(|attempt| attempt.error.is_retryable()),
@@ -280,10 +289,11 @@ impl Error {
         }
     }
 
-    /// Whether nobody answered at all: no connection, a lost one, or no TLS that is trusted; of several places, at none.
+    /// Whether nobody answered: no connection, a lost or much too slow one, or no TLS that is trusted; of several places,
+    /// at none.
     pub fn is_silence(&self) -> bool {
         match self {
-            Self::Transport { .. } | Self::Tls { .. } => true,
+            Self::Transport { .. } | Self::TimedOut { .. } | Self::Tls { .. } => true,
             Self::Unavailable { attempts, .. } => {
                 !attempts.is_empty() && attempts.iter().all(|attempt| attempt.error.is_silence())
             }

@@ -36,6 +36,7 @@ mod client;
 mod clients;
 mod credential_source;
 mod credentials;
+mod deadline;
 mod digest;
 mod disk;
 mod download;

@@ -5,6 +5,7 @@ mod blobs;
 mod certificates;
 mod changing_credentials;
 mod check;
+mod deadlines;
 mod docker;
 mod identity_tokens;
 mod manifests;
