@@ -265,7 +265,15 @@ impl Inner {
         // What the registry wants, a token that has expired, a password that has changed: no more can be learnt.
         const MOST_TO_LEARN: usize = 3;
         let transport = self.network.at(source);
-        let (mut access, mut reply) = self.ask(&transport, subject, ask).await?;
+        let known = self.authenticator.known(&transport, subject);
+        let mut answer = self.ask(&transport, subject, ask).await;
+        if let Some(known) = known
+            && known.may_be_outdated(&transport, answer.as_ref().map(|(_, reply)| reply))
+            && self.has_changed(&transport, subject, &known).await
+        {
+            answer = self.ask(&transport, subject, ask).await;
+        }
+        let (mut access, mut reply) = answer?;
         for _ in 0..MOST_TO_LEARN {
             let refused = reply.status() == StatusCode::UNAUTHORIZED && !reply.redirected;
             if !refused || !self.authenticator.learn(subject, &access, &reply).await? {
@@ -274,6 +282,13 @@ impl Inner {
             (access, reply) = self.ask(&transport, subject, ask).await?;
         }
         Ok((access, reply))
+    }
+
+    /// Whether the registry is another one than was known, as far as it can be asked.
+    async fn has_changed(&self, transport: &Transport, subject: &Subject, known: &Endpoint) -> bool {
+        let home = Endpoint::expected_at(subject.reference().host());
+        let asked = self.authenticator.rediscover(transport, subject, known);
+        transport.deadline.hold(&home, asked).await.unwrap_or_default()
     }
 
     async fn ask(

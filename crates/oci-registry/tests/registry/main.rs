@@ -4,6 +4,7 @@ mod auth;
 mod blobs;
 mod certificates;
 mod changing_credentials;
+mod changing_registries;
 mod check;
 mod deadlines;
 mod docker;
