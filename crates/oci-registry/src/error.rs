@@ -313,13 +313,13 @@ impl Error {
         }
     }
 
-    /// Whether the bytes that came are not those that were asked for.
+    /// Whether the bytes that came, or were announced, are not those that were asked for. That a peer makes nothing of
+    /// ranges says nothing of its bytes.
     pub fn is_wrong_content(&self) -> bool {
         match self {
             Self::DigestMismatch { .. }
             | Self::TooLong { .. }
             | Self::WrongLength { .. }
-            | Self::WrongRange { .. }
             | Self::WrongBytes { .. } => true,
             Self::Unavailable { attempts, .. } => {
                 attempts.iter().any(|attempt| attempt.error.is_wrong_content())
