@@ -29,6 +29,7 @@
 mod answer;
 mod auth;
 mod blob;
+mod blocking;
 mod bridge;
 mod challenge;
 mod check;

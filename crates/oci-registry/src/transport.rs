@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
-use reqwest::{Client, Response};
+use outbound_http::{MAX_REDIRECTS, NoTarget, redirect_target};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Client, Response, StatusCode};
 use url::Url;
 
 use crate::clients::Clients;
@@ -45,8 +46,6 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    const MAX_REDIRECTS: usize = 10;
-
     /// Gets a URL, wherever it leads. `authorization` never leaves the place it was meant for.
     pub(crate) async fn get(
         &self,
@@ -67,20 +66,20 @@ impl Transport {
     ) -> Result<Reply, Error> {
         let asked = url.origin();
         let mut url = url;
-        for _ in 0..=Self::MAX_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let send = self.send(offset, &url, accept, authorization);
             let response = self.deadline.hold(&url, send).await?;
-            if !leads_elsewhere(&response) {
+            let Some(target) = self.target(&url, response.status(), response.headers())? else {
                 let redirected = url.origin() != asked;
                 return Ok(Reply { response, redirected, url: (&url).into(), deadline: self.deadline });
-            }
-            url = self.target(&url, response.headers().get(LOCATION))?;
+            };
+            url = target;
             if url.origin() != asked {
                 tracing::debug!(to = url.host_str(), "redirected");
                 authorization = None;
             }
         }
-        Err(Error::TooManyRedirects { url: (&url).into(), limit: Self::MAX_REDIRECTS })
+        Err(Error::TooManyRedirects { url: (&url).into(), limit: MAX_REDIRECTS })
     }
 
     /// Posts a form. Redirects are not followed: whoever sends a form elsewhere wants its contents to go there.
@@ -143,22 +142,19 @@ impl Transport {
         request.send().await.map_err(|error| failure(url, error))
     }
 
-    fn target(&self, from: &Url, location: Option<&HeaderValue>) -> Result<Url, Error> {
+    /// Where the answer of `from` leads, if elsewhere.
+    fn target(&self, from: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Option<Url>, Error> {
         let nowhere = || Error::BadRedirect { url: from.into() };
-        let location = location.and_then(|location| location.to_str().ok()).ok_or_else(nowhere)?;
-        let mut target = from.join(location).map_err(|_| nowhere())?;
+        let target = redirect_target(from, status, headers).map_err(|NoTarget| nowhere())?;
+        let Some(mut target) = target else { return Ok(None) };
         // reqwest would make an Authorization header of them.
         target.set_username("").and_then(|()| target.set_password(None)).map_err(|()| nowhere())?;
         match target.scheme() {
-            _ if self.allows(&target) => Ok(target),
+            _ if self.allows(&target) => Ok(Some(target)),
             "http" => Err(Error::PlainHttp { from: from.into(), to: (&target).into() }),
             _ => Err(nowhere()),
         }
     }
-}
-
-fn leads_elsewhere(response: &Response) -> bool {
-    matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// Tells failures of trust from failures of the network: only the latter may pass.
