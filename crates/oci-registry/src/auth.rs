@@ -2,11 +2,12 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 
 use crate::credential_source::CredentialSource;
+use crate::credentials_used::CredentialsUsed;
 use crate::endpoint::{Authentication, Endpoint};
-use crate::error::{CredentialsUsed, Subject};
 use crate::pull_secret::PullSecret;
 use crate::reply::Reply;
 use crate::slots::{Slot, Slots};
+use crate::subject::Subject;
 use crate::token::Token;
 use crate::transport::Transport;
 use crate::{Credentials, EntryProblem, Error, RegistryHost, UnusableEntry};

@@ -131,7 +131,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use crate::blob::Source;
-    use crate::error::Subject;
+    use crate::subject::Subject;
     use crate::{Blob, Descriptor, Digest, RedactedUrl};
 
     const CHUNKS: usize = 100;

@@ -7,10 +7,10 @@ use reqwest::StatusCode;
 
 use crate::auth::Access;
 use crate::client::{Ask, Inner};
-use crate::error::Subject;
 use crate::media_type;
 use crate::reply::Reply;
 use crate::rounds::Rounds;
+use crate::subject::Subject;
 use crate::transport::tls_error;
 use crate::{
     Answer, CredentialsUsed, Error, InvalidReference, InvalidRegistryHost, NearMiss, PullSource, Reference,

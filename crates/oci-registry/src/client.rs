@@ -9,11 +9,11 @@ use reqwest::StatusCode;
 use crate::auth::{Access, Authenticator};
 use crate::download::{Download, Opened};
 use crate::endpoint::Endpoint;
-use crate::error::Subject;
 use crate::excerpt::Excerpt;
 use crate::experience::Experience;
 use crate::reply::Reply;
 use crate::rounds::Rounds;
+use crate::subject::Subject;
 use crate::transport::{Network, Transport};
 use crate::{
     Blob, CredentialSource, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, MinRate,

@@ -2,9 +2,9 @@ use reqwest::StatusCode;
 use url::Url;
 
 use crate::challenge::Challenge;
-use crate::error::Subject;
 use crate::excerpt::Excerpt;
 use crate::reply::Reply;
+use crate::subject::Subject;
 use crate::transport::Transport;
 use crate::{Error, RedactedUrl, RegistryHost};
 
@@ -155,7 +155,7 @@ mod tests {
     use super::Authentication;
     use crate::Error;
     use crate::challenge::Challenge;
-    use crate::error::Subject;
+    use crate::subject::Subject;
 
     fn choose(header: &str) -> Result<Authentication, Error> {
         let subject = Subject::manifest(&"quay.io/a/b".parse().unwrap());

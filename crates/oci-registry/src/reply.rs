@@ -11,9 +11,9 @@ use crate::answer::Answer;
 use crate::blob::Source;
 use crate::challenge::Challenge;
 use crate::deadline::Deadline;
-use crate::error::Subject;
 use crate::excerpt::Excerpt;
 use crate::redacted_url::RedactedUrl;
+use crate::subject::Subject;
 
 /// The head of an answer, its body still to come.
 pub(crate) struct Reply {

@@ -21,8 +21,8 @@ pub use layout::ImageLayout;
 
 use crate::blob::{Source, SourceError};
 use crate::blocking::blocking;
-use crate::error::Subject;
 use crate::excerpt::Excerpt;
+use crate::subject::Subject;
 use crate::{Blob, Descriptor, Digest, Error, ImageConfig, Manifest, RedactedUrl, Reference};
 use folder::Folder;
 use oci_index::{Chosen, OciIndex};
