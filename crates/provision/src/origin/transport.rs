@@ -171,5 +171,8 @@ mod tests {
                 "{location}"
             );
         }
+        let from = "http://a/".parse().unwrap();
+        let nowhere = target(&from, &from, StatusCode::FOUND, &HeaderMap::new());
+        assert!(matches!(nowhere, Err(Error::BadRedirect { .. })));
     }
 }
