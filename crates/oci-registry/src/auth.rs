@@ -2,11 +2,12 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 
 use crate::credential_source::CredentialSource;
+use crate::credentials_used::CredentialsUsed;
 use crate::endpoint::{Authentication, Endpoint};
-use crate::error::{CredentialsUsed, Subject};
 use crate::pull_secret::PullSecret;
 use crate::reply::Reply;
 use crate::slots::{Slot, Slots};
+use crate::subject::Subject;
 use crate::token::Token;
 use crate::transport::Transport;
 use crate::{Credentials, EntryProblem, Error, RegistryHost, UnusableEntry};
@@ -14,7 +15,8 @@ use crate::{Credentials, EntryProblem, Error, RegistryHost, UnusableEntry};
 /// Introduces requests to registries, and remembers how.
 ///
 /// What a registry wants is asked once for each registry, a token fetched once for each repository; others who need
-/// the same wait for it. What was learnt where TLS is not verified is of no use where it is.
+/// the same wait for it. Both are asked for again when an answer shows that the registry has changed. What was learnt
+/// where TLS is not verified is of no use where it is.
 pub(crate) struct Authenticator {
     credentials: CredentialSource,
     endpoints: Slots<Party, Endpoint>,
@@ -28,10 +30,11 @@ struct Party {
     insecure: bool,
 }
 
-/// A token, and who was given it.
+/// A token, and who was given it by whom.
 struct Issued {
     token: Token,
     to: Option<Credentials>,
+    by: Authentication,
 }
 
 /// How one request is to be made.
@@ -54,8 +57,7 @@ impl Authenticator {
     }
 
     pub(crate) async fn access(&self, transport: &Transport, subject: &Subject) -> Result<Access, Error> {
-        let host = subject.reference().host().clone();
-        let party = Party { insecure: transport.lists(&host), host };
+        let party = Party::of(transport, subject);
         let endpoint = self.endpoint(transport, &party, subject).await?;
         let secret = self.credentials.latest().await;
         match self.introduce(transport, subject, &party, &endpoint, secret.clone()).await {
@@ -95,7 +97,7 @@ impl Authenticator {
                 let mut slot = slot.lock().await;
                 vouched = credentials.is_some();
                 match &*slot {
-                    Some(issued) if issued.is_for(credentials) => {
+                    Some(issued) if issued.is_for(credentials, &endpoint.authentication) => {
                         cached = true;
                         Some(issued.token.authorization())
                     }
@@ -103,7 +105,8 @@ impl Authenticator {
                         endpoint.check_realm(transport, realm)?;
                         let token =
                             Token::fetch(transport, realm, service.as_deref(), subject, found).await?;
-                        let issued = slot.insert(Issued { token, to: credentials.cloned() });
+                        let (to, by) = (credentials.cloned(), endpoint.authentication.clone());
+                        let issued = slot.insert(Issued { token, to, by });
                         Some(issued.token.authorization())
                     }
                 }
@@ -121,18 +124,17 @@ impl Authenticator {
         access: &Access,
         reply: &Reply,
     ) -> Result<bool, Error> {
-        match &access.endpoint.authentication {
-            // Some registries let anybody see `/v2/` and ask at the first real request.
-            Authentication::None => {
-                let authentication = Authentication::choose(&reply.challenges(), subject)?;
-                let learnt = authentication != Authentication::None;
-                if learnt {
-                    let slot = self.endpoints.slot(access.party.clone());
-                    *slot.lock().await = Some(access.endpoint.with_authentication(authentication));
-                }
-                Ok(learnt)
+        let before = &access.endpoint.authentication;
+        match (before, Authentication::choose(&reply.challenges(), subject)) {
+            // Some registries let anybody see `/v2/` and ask at the first real request, some have changed since then.
+            (_, Ok(wanted)) if wanted != Authentication::None && wanted != *before => {
+                tracing::debug!(registry = %access.party.host, authentication = wanted.name(), "learnt anew");
+                let slot = self.endpoints.slot(access.party.clone());
+                *slot.lock().await = Some(access.endpoint.with_authentication(wanted));
+                Ok(true)
             }
-            Authentication::Bearer { .. } if access.cached => {
+            (Authentication::None, wanted) => wanted.map(|_| false),
+            (Authentication::Bearer { .. }, _) if access.cached => {
                 let slot = self.token_slot(&access.party, subject);
                 let mut slot = slot.lock().await;
                 // Unless somebody else has renewed it meanwhile.
@@ -154,6 +156,30 @@ impl Authenticator {
         (!same).then_some(now)
     }
 
+    /// What is known of the registry by now. `None` if nothing is, or somebody is about to learn it.
+    pub(crate) fn known(&self, transport: &Transport, subject: &Subject) -> Option<Endpoint> {
+        self.endpoints.slot(Party::of(transport, subject)).try_lock().ok()?.clone()
+    }
+
+    /// Asks the registry how it wants to be spoken to, after a request that came to nothing. Whether something else
+    /// has been learnt than was `known`; if it cannot be asked, nothing is known any more.
+    pub(crate) async fn rediscover(
+        &self,
+        transport: &Transport,
+        subject: &Subject,
+        known: &Endpoint,
+    ) -> Result<bool, Error> {
+        let party = Party::of(transport, subject);
+        let slot = self.endpoints.slot(party.clone());
+        let mut slot = slot.lock().await;
+        // Unless somebody else has done so meanwhile.
+        if slot.as_ref().is_none_or(|now| now == known) {
+            *slot = None;
+            *slot = Some(Endpoint::discover(transport, &party.host, subject).await?);
+        }
+        Ok(slot.as_ref() != Some(known))
+    }
+
     async fn endpoint(
         &self,
         transport: &Transport,
@@ -173,9 +199,16 @@ impl Authenticator {
     }
 }
 
+impl Party {
+    fn of(transport: &Transport, subject: &Subject) -> Self {
+        let host = subject.reference().host().clone();
+        Self { insecure: transport.lists(&host), host }
+    }
+}
+
 impl Issued {
-    fn is_for(&self, credentials: Option<&Credentials>) -> bool {
-        self.token.is_valid() && is_same(self.to.as_ref(), credentials)
+    fn is_for(&self, credentials: Option<&Credentials>, by: &Authentication) -> bool {
+        self.token.is_valid() && is_same(self.to.as_ref(), credentials) && self.by == *by
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 
-use crate::error::Subject;
 use crate::redacted_url::RedactedUrl;
+use crate::subject::Subject;
 use crate::trail::Trail;
 use crate::verify::{Flaw, Verifier};
 use crate::{Descriptor, Digest, Error};
@@ -141,7 +141,7 @@ impl fmt::Debug for Blob {
 #[cfg(test)]
 mod tests {
     use super::{Blob, SourceError};
-    use crate::error::Subject;
+    use crate::subject::Subject;
     use crate::{Descriptor, Digest, RedactedUrl, Reference};
     use bytes::Bytes;
     use futures_util::{FutureExt as _, stream};

@@ -3,6 +3,7 @@ use std::io;
 use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 
+use crate::blocking::blocking;
 use crate::{Blob, Error};
 
 /// A [`Blob`] as an [`io::Read`], for blocking code; see [`Blob::read_with`].
@@ -42,8 +43,7 @@ impl Blob {
     ) -> T {
         let (sender, chunks) = mpsc::channel(Self::IN_FLIGHT);
         let reader = BlobReader { chunks, current: Bytes::new(), state: State::Reading };
-        let (done, ()) = tokio::join!(tokio::task::spawn_blocking(move || work(reader)), self.feed(sender));
-        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        tokio::join!(blocking(move || work(reader)), self.feed(sender)).0
     }
 
     /// Sends every chunk and then the end, unless nobody listens any more.
@@ -131,7 +131,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use crate::blob::Source;
-    use crate::error::Subject;
+    use crate::subject::Subject;
     use crate::{Blob, Descriptor, Digest, RedactedUrl};
 
     const CHUNKS: usize = 100;

@@ -7,10 +7,10 @@ use reqwest::StatusCode;
 
 use crate::auth::Access;
 use crate::client::{Ask, Inner};
-use crate::error::Subject;
 use crate::media_type;
 use crate::reply::Reply;
 use crate::rounds::Rounds;
+use crate::subject::Subject;
 use crate::transport::tls_error;
 use crate::{
     Answer, CredentialsUsed, Error, InvalidReference, InvalidRegistryHost, NearMiss, PullSource, Reference,
@@ -134,7 +134,7 @@ pub enum Verdict {
     },
     /// The registry's certificate is not trusted. Nothing was sent to it.
     UntrustedCertificate(Error),
-    /// No connection, or no TLS over it.
+    /// No connection, no TLS over it, or no answer in time.
     Unreachable(Error),
     /// An answer that says nothing of the credentials.
     Failed(Error),
@@ -212,7 +212,7 @@ impl Verdict {
                 Some(rustls::Error::InvalidCertificate(_)) => Self::UntrustedCertificate(error),
                 _ => Self::Unreachable(error),
             },
-            Error::Transport { .. } => Self::Unreachable(error),
+            Error::Transport { .. } | Error::TimedOut { .. } => Self::Unreachable(error),
             _ => Self::Failed(error),
         }
     }

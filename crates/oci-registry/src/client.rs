@@ -8,12 +8,13 @@ use reqwest::StatusCode;
 
 use crate::auth::{Access, Authenticator};
 use crate::download::{Download, Opened};
-use crate::error::Subject;
+use crate::endpoint::Endpoint;
 use crate::excerpt::Excerpt;
 use crate::experience::Experience;
 use crate::reply::Reply;
 use crate::rounds::Rounds;
-use crate::transport::Transport;
+use crate::subject::Subject;
+use crate::transport::{Network, Transport};
 use crate::{
     Blob, CredentialSource, Descriptor, Digest, Error, ImageConfig, ImageManifest, Manifest, MinRate,
     Mirrors, Proxies, PullSource, Reference, RegistryHost, ResumePatience, Retry, disk, media_type,
@@ -43,9 +44,13 @@ pub struct Config {
     pub user_agent: String,
     /// How long a connection may take, TLS included.
     pub connect_timeout: Duration,
-    /// How long a peer may be silent, before and within an answer. An answer as a whole may take any time.
+    /// How long a peer may be silent, before and within an answer.
     pub read_timeout: Duration,
-    /// A peer that sends a blob more slowly counts as a silent one.
+    /// How long it may take to get one thing from one source, with all that has to be asked before: what the registry
+    /// wants, a token, redirects. It ends with the last byte of a manifest or configuration, and with the first of a
+    /// layer.
+    pub request_timeout: Duration,
+    /// A peer that sends a layer more slowly counts as a silent one.
     pub min_rate: MinRate,
     /// What is done about hiccups.
     pub retry: Retry,
@@ -66,6 +71,7 @@ impl Default for Config {
             user_agent: concat!("oci-registry/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_mins(1),
+            request_timeout: Duration::from_mins(2),
             min_rate: MinRate::default(),
             retry: Retry::default(),
             resume: ResumePatience::default(),
@@ -78,7 +84,7 @@ impl Default for Config {
 pub struct Registry(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    transport: Transport,
+    network: Arc<Network>,
     authenticator: Authenticator,
     pub(crate) mirrors: Mirrors,
     pub(crate) experience: Arc<Experience>,
@@ -91,7 +97,7 @@ impl Registry {
     /// Makes a client, and no connection yet. The process must have installed a rustls crypto provider before.
     pub fn new(config: Config) -> Result<Self, Error> {
         Ok(Self(Arc::new(Inner {
-            transport: Transport::new(&config)?,
+            network: Arc::new(Network::new(&config)?),
             authenticator: Authenticator::new(config.credentials),
             mirrors: config.mirrors,
             experience: Arc::default(),
@@ -195,8 +201,10 @@ impl Inner {
     async fn config(&self, source: &PullSource, config: &Descriptor) -> Result<ImageConfig, Error> {
         let Opened { reply, .. } = self.open(source, config, 0).await?;
         let subject = Subject::blob(&source.reference, config);
-        let blob = Blob::new(subject.clone(), config, reply.url.clone(), reply.into_source());
-        ImageConfig::parse(&blob.bytes(ImageConfig::MAX_SIZE).await?).map_err(|error| {
+        let (deadline, url) = (reply.deadline, reply.url.clone());
+        let blob = Blob::new(subject.clone(), config, url.clone(), reply.into_source());
+        let bytes = deadline.hold(url, blob.bytes(ImageConfig::MAX_SIZE)).await?;
+        ImageConfig::parse(&bytes).map_err(|error| {
             let problem = Excerpt::of(&error.to_string());
             Error::ImageConfig { subject, problem }
         })
@@ -256,8 +264,16 @@ impl Inner {
     ) -> Result<(Access, Reply), Error> {
         // What the registry wants, a token that has expired, a password that has changed: no more can be learnt.
         const MOST_TO_LEARN: usize = 3;
-        let transport = self.transport.at(source);
-        let (mut access, mut reply) = self.ask(&transport, subject, ask).await?;
+        let transport = self.network.at(source);
+        let known = self.authenticator.known(&transport, subject);
+        let mut answer = self.ask(&transport, subject, ask).await;
+        if let Some(known) = known
+            && known.may_be_outdated(&transport, answer.as_ref().map(|(_, reply)| reply))
+            && self.has_changed(&transport, subject, &known).await
+        {
+            answer = self.ask(&transport, subject, ask).await;
+        }
+        let (mut access, mut reply) = answer?;
         for _ in 0..MOST_TO_LEARN {
             let refused = reply.status() == StatusCode::UNAUTHORIZED && !reply.redirected;
             if !refused || !self.authenticator.learn(subject, &access, &reply).await? {
@@ -268,13 +284,22 @@ impl Inner {
         Ok((access, reply))
     }
 
+    /// Whether the registry is another one than was known, as far as it can be asked.
+    async fn has_changed(&self, transport: &Transport, subject: &Subject, known: &Endpoint) -> bool {
+        let home = Endpoint::expected_at(subject.reference().host());
+        let asked = self.authenticator.rediscover(transport, subject, known);
+        transport.deadline.hold(&home, asked).await.unwrap_or_default()
+    }
+
     async fn ask(
         &self,
         transport: &Transport,
         subject: &Subject,
         Ask { path, accept, offset }: Ask<'_>,
     ) -> Result<(Access, Reply), Error> {
-        let access = self.authenticator.access(transport, subject).await?;
+        // Whoever else asks the same may be waited for, and has a deadline of its own.
+        let home = Endpoint::expected_at(subject.reference().host());
+        let access = transport.deadline.hold(&home, self.authenticator.access(transport, subject)).await?;
         let url = access.endpoint.url(path);
         let reply = transport.get_from(offset, url, accept, access.authorization.as_ref()).await?;
         Ok((access, reply))

@@ -7,6 +7,7 @@ use reqwest::{Client, ClientBuilder};
 use rustls::sign::SingleCertAndKey;
 use url::Url;
 
+use crate::blocking::blocking;
 use crate::host_certificates::{ClientIdentity, HostCertificates, Stamp, directory_of, stamp};
 use crate::slots::Slots;
 use crate::{Config, Error, HostCertificatesError, Proxies, RegistryHost};
@@ -175,12 +176,6 @@ fn directory_names(url: &Url) -> Vec<String> {
         );
     }
     names
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 #[cfg(test)]

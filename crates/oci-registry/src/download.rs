@@ -177,7 +177,7 @@ impl Download {
                 self.started_over.push(source.reference.clone());
                 tracing::debug!(error = %WithCauses(&wrong), "asking for the whole");
                 match self.client.open_whole(source, &self.blob, self.offset).await {
-                    Err(error) if !error.is_retryable() => Err(wrong),
+                    Err(error) if !error.is_retryable() && !error.is_wrong_content() => Err(wrong),
                     other => other,
                 }
             }

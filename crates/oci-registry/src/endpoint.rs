@@ -2,13 +2,14 @@ use reqwest::StatusCode;
 use url::Url;
 
 use crate::challenge::Challenge;
-use crate::error::Subject;
 use crate::excerpt::Excerpt;
+use crate::reply::Reply;
+use crate::subject::Subject;
 use crate::transport::Transport;
-use crate::{Error, RegistryHost};
+use crate::{Error, RedactedUrl, RegistryHost};
 
 /// How a registry wants to be spoken to: over which scheme, and how introduced. Learnt by one request to `/v2/`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     /// `https://host:port/v2/`.
     base: Url,
@@ -42,9 +43,44 @@ impl Endpoint {
         }
     }
 
+    /// Where a registry is looked for first.
+    pub(crate) fn expected_at(host: &RegistryHost) -> Url {
+        base("https", host)
+    }
+
     /// The same registry, of which more is known.
     pub(crate) fn with_authentication(&self, authentication: Authentication) -> Self {
         Self { base: self.base.clone(), authentication }
+    }
+
+    /// Whether what came of a request may be so because the registry is not any more what it was: one that was set up
+    /// with TLS, without it, or with another token server.
+    pub(crate) fn may_be_outdated(&self, transport: &Transport, answer: Result<&Reply, &Error>) -> bool {
+        let is_plain = self.base.scheme() == "http";
+        match answer {
+            // What Go's servers, and nginx, say to plain HTTP where they speak TLS.
+            Ok(reply) => is_plain && reply.status() == StatusCode::BAD_REQUEST && !reply.redirected,
+            Err(Error::Transport { url, .. } | Error::Tls { url, .. }) if self.is_realm(url) => true,
+            Err(error @ (Error::Transport { .. } | Error::Tls { .. })) => {
+                is_plain || error.is_connection_failure() && self.allows_plain(transport)
+            }
+            // Only a token server's answers are errors so early.
+            Err(Error::Unauthorized { .. } | Error::NoToken { .. }) => true,
+            Err(error @ Error::Status { .. }) => !error.is_retryable(),
+            Err(_) => false,
+        }
+    }
+
+    fn is_realm(&self, url: &RedactedUrl) -> bool {
+        match &self.authentication {
+            Authentication::Bearer { realm, .. } => RedactedUrl::from(realm) == *url,
+            _ => false,
+        }
+    }
+
+    fn allows_plain(&self, transport: &Transport) -> bool {
+        let mut plain = self.base.clone();
+        plain.set_scheme("http").is_ok() && transport.allows(&plain)
     }
 
     /// A registry names the token server that gets our password: not one without encryption.
@@ -101,7 +137,7 @@ impl Authentication {
         }
     }
 
-    const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Basic => "basic",
@@ -119,7 +155,7 @@ mod tests {
     use super::Authentication;
     use crate::Error;
     use crate::challenge::Challenge;
-    use crate::error::Subject;
+    use crate::subject::Subject;
 
     fn choose(header: &str) -> Result<Authentication, Error> {
         let subject = Subject::manifest(&"quay.io/a/b".parse().unwrap());

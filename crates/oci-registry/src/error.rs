@@ -1,6 +1,7 @@
+mod predicates;
+
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use coreos_names::WithCauses;
@@ -8,12 +9,11 @@ use outbound_http::InvalidCas;
 use reqwest::StatusCode;
 
 use crate::answer::Answer;
+use crate::credentials_used::CredentialsUsed;
 use crate::excerpt::Excerpt;
 use crate::redacted_url::RedactedUrl;
-use crate::{
-    Blocked, Descriptor, Digest, DiskError, HostCertificatesError, InvalidManifest, NearMiss, Reference,
-    RegistryHost, UnusableEntry,
-};
+use crate::subject::Subject;
+use crate::{Blocked, Digest, DiskError, HostCertificatesError, InvalidManifest, Reference, UnusableEntry};
 
 /// What can go wrong between a reference and its verified bytes.
 ///
@@ -241,6 +241,14 @@ pub enum Error {
         /// Why.
         source: reqwest::Error,
     },
+    /// A peer that would take for ever, a byte now and then.
+    #[error("no whole answer from {url} within {within:?}")]
+    TimedOut {
+        /// The peer.
+        url: RedactedUrl,
+        /// How long everything together may take that was asked for, up to this answer.
+        within: Duration,
+    },
     /// Sent on to plain HTTP, at a host that is not listed as insecure.
     #[error("{from} sends on to {to}, which is not encrypted and not listed as an insecure registry")]
     PlainHttp {
@@ -263,94 +271,6 @@ pub enum Error {
         /// How many are followed.
         limit: usize,
     },
-}
-
-impl Error {
-    /// Whether the same request may succeed later with nothing changed at our end.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::RateLimited { .. }
-            | Self::Transport { .. }
-            | Self::Truncated { .. }
-            | Self::WrongBytes { .. } => true,
-            Self::Unavailable { attempts, .. } => attempts.iter().any(|attempt| attempt.error.is_retryable()),
-            Self::Disk { source, .. } => source.is_retryable(),
-            Self::Status { status, .. } => status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT,
-            _ => false,
-        }
-    }
-
-    /// Whether nobody answered at all: no connection, a lost one, or no TLS that is trusted; of several places, at none.
-    pub fn is_silence(&self) -> bool {
-        match self {
-            Self::Transport { .. } | Self::Tls { .. } => true,
-            Self::Unavailable { attempts, .. } => {
-                !attempts.is_empty() && attempts.iter().all(|attempt| attempt.error.is_silence())
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether the registry said, or the folder shows, that it does not have it; of several places, every one.
-    pub fn is_not_found(&self) -> bool {
-        match self {
-            Self::NotFound { .. } => true,
-            Self::Unavailable { attempts, .. } => {
-                !attempts.is_empty() && attempts.iter().all(|attempt| attempt.error.is_not_found())
-            }
-            Self::Disk { source, .. } => source.is_missing(),
-            _ => false,
-        }
-    }
-
-    /// Whether the bytes that came are not those that were asked for.
-    pub fn is_wrong_content(&self) -> bool {
-        match self {
-            Self::DigestMismatch { .. }
-            | Self::TooLong { .. }
-            | Self::WrongLength { .. }
-            | Self::WrongRange { .. }
-            | Self::WrongBytes { .. } => true,
-            Self::Unavailable { attempts, .. } => {
-                attempts.iter().any(|attempt| attempt.error.is_wrong_content())
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether another pull secret could help.
-    pub fn is_unauthorized(&self) -> bool {
-        match self {
-            Self::Unauthorized { .. } | Self::Denied { .. } | Self::UnusableEntry { .. } => true,
-            Self::Unavailable { attempts, .. } => {
-                attempts.iter().any(|attempt| attempt.error.is_unauthorized())
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether no connection came about, so that another way of connecting may be tried.
-    pub(crate) fn is_connection_failure(&self) -> bool {
-        match self {
-            Self::Tls { .. } => true,
-            Self::Transport { source, .. } => source.is_connect(),
-            _ => false,
-        }
-    }
-
-    /// How long the peer asked to be left alone; of several, the one that may be asked first. `None` if it did not ask.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Unavailable { attempts, .. } => {
-                let recover = attempts.iter().filter(|attempt| attempt.error.is_retryable());
-                let waits = recover.map(|attempt| attempt.error.retry_after());
-                // `None` is less than any wait.
-                waits.min().flatten()
-            }
-            Self::RateLimited { retry_after, .. } | Self::Status { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
 }
 
 impl From<Error> for io::Error {
@@ -398,93 +318,10 @@ fn excerpt_of(content_range: Option<&Excerpt>) -> String {
         .map_or_else(|| "no Content-Range".to_owned(), |range| format!("Content-Range {:?}", range.as_str()))
 }
 
-/// What a request was for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject {
-    noun: &'static str,
-    reference: Arc<Reference>,
-}
-
-impl Subject {
-    const REGISTRY: &str = "registry";
-    const REPOSITORY: &str = "repository";
-
-    pub(crate) fn manifest(reference: &Reference) -> Self {
-        Self { noun: "manifest", reference: Arc::new(reference.clone()) }
-    }
-
-    pub(crate) fn blob(reference: &Reference, blob: &Descriptor) -> Self {
-        Self { noun: "blob", reference: Arc::new(reference.with_digest(blob.digest)) }
-    }
-
-    /// The registry itself, and nothing in it.
-    pub(crate) fn registry(host: &RegistryHost) -> Self {
-        Self { noun: Self::REGISTRY, reference: Arc::new(Reference::of_registry(host)) }
-    }
-
-    /// A repository as a whole.
-    pub(crate) fn repository_of(reference: &Reference) -> Self {
-        Self { noun: Self::REPOSITORY, reference: Arc::new(reference.clone()) }
-    }
-
-    /// The part of a registry that a token is needed for. `None` if for none.
-    pub(crate) fn repository(&self) -> Option<&str> {
-        (self.noun != Self::REGISTRY).then(|| self.reference.repository())
-    }
-
-    /// The manifest or blob.
-    pub fn reference(&self) -> &Reference {
-        &self.reference
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (noun, reference) = (self.noun, &self.reference);
-        match noun {
-            Self::REGISTRY => write!(f, "{noun} {}", reference.registry()),
-            Self::REPOSITORY => write!(f, "{noun} {}/{}", reference.registry(), reference.repository()),
-            _ => write!(f, "{noun} {reference}"),
-        }
-    }
-}
-
-/// What was shown to a registry that refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CredentialsUsed {
-    /// Those of the pull secret's entry with this key.
-    Entry(String),
-    /// None, for want of an entry. One that was perhaps meant.
-    NoEntry(Option<NearMiss>),
-    /// None, and none were asked for.
-    NotAsked,
-}
-
-impl CredentialsUsed {
-    /// Those of the entry with this key, if there is one.
-    pub(crate) fn of(key: Option<&str>) -> Self {
-        key.map_or(Self::NoEntry(None), |key| Self::Entry(key.to_owned()))
-    }
-}
-
-impl fmt::Display for CredentialsUsed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Entry(key) => {
-                write!(f, "the registry refuses the credentials of pull secret entry {key:?}")
-            }
-            Self::NoEntry(near_miss) => {
-                f.write_str("the registry wants credentials and no entry of the pull secret matches")?;
-                near_miss.as_ref().map_or(Ok(()), |near_miss| write!(f, "; {near_miss}"))
-            }
-            Self::NotAsked => f.write_str("the registry refuses without asking for credentials"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Error, Subject};
+    use super::Error;
+    use crate::subject::Subject;
     use crate::{DiskError, EntryProblem, InvalidManifest, UnusableEntry};
     use coreos_names::WithCauses;
 

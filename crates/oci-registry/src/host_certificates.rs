@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use outbound_http::{InvalidCas, NamedCas};
 use reqwest::Identity;
+use rustix::fs::{Mode, OFlags};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -181,13 +182,20 @@ fn complete(path: &Path, extension: &str) -> Result<PathBuf, HostCertificatesErr
 
 fn read(path: &Path) -> Result<Vec<u8>, HostCertificatesError> {
     let mut bytes = Vec::new();
-    let read = File::open(path)
+    let read = open(path)
         .and_then(|file| file.take(HostCertificates::MAX_FILE + 1).read_to_end(&mut bytes))
         .and_then(|_| {
             let fits = bytes.len() as u64 <= HostCertificates::MAX_FILE;
             if fits { Ok(()) } else { Err(io::ErrorKind::FileTooLarge.into()) }
         });
     read.map(|()| bytes).map_err(|source| unreadable(path, source))
+}
+
+/// A pipe without a writer must not hold up everybody who talks to the host.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
 }
 
 fn unreadable(path: &Path, source: io::Error) -> HostCertificatesError {

@@ -29,6 +29,7 @@
 mod answer;
 mod auth;
 mod blob;
+mod blocking;
 mod bridge;
 mod challenge;
 mod check;
@@ -36,6 +37,8 @@ mod client;
 mod clients;
 mod credential_source;
 mod credentials;
+mod credentials_used;
+mod deadline;
 mod digest;
 mod disk;
 mod download;
@@ -57,6 +60,7 @@ mod reply;
 mod retry;
 mod rounds;
 mod slots;
+mod subject;
 mod token;
 mod trail;
 mod transport;
@@ -70,9 +74,10 @@ pub use check::{CheckTarget, InvalidCheckTarget, Verdict};
 pub use client::{Config, Registry};
 pub use credential_source::{CredentialSource, PullSecretFile, PullSecretFileError};
 pub use credentials::{Credentials, EntryOddity, EntryProblem};
+pub use credentials_used::CredentialsUsed;
 pub use digest::{Digest, InvalidDigest};
 pub use disk::{DiskError, ImageLayout};
-pub use error::{CredentialsUsed, Error, FailedSource, Subject};
+pub use error::{Error, FailedSource};
 pub use excerpt::Excerpt;
 pub use host::{InvalidRegistryHost, RegistryHost};
 pub use host_certificates::HostCertificatesError;
@@ -93,6 +98,7 @@ pub use pull_secret::{
 pub use redacted_url::RedactedUrl;
 pub use reference::{InvalidReference, Reference};
 pub use retry::{ResumePatience, Retry};
+pub use subject::Subject;
 
 /// The parsers of foreign bytes, for fuzzing. Not part of the crate's promise.
 #[doc(hidden)]

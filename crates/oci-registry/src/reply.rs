@@ -10,9 +10,10 @@ use crate::Error;
 use crate::answer::Answer;
 use crate::blob::Source;
 use crate::challenge::Challenge;
-use crate::error::Subject;
+use crate::deadline::Deadline;
 use crate::excerpt::Excerpt;
 use crate::redacted_url::RedactedUrl;
+use crate::subject::Subject;
 
 /// The head of an answer, its body still to come.
 pub(crate) struct Reply {
@@ -21,6 +22,8 @@ pub(crate) struct Reply {
     pub(crate) url: RedactedUrl,
     /// Whether that is somebody else than was asked, such as a CDN.
     pub(crate) redirected: bool,
+    /// Until when the rest has to come, unless it is a layer.
+    pub(crate) deadline: Deadline,
 }
 
 impl Reply {
@@ -35,6 +38,11 @@ impl Reply {
 
     /// The whole body, if it is no longer than `limit`.
     pub(crate) async fn body(self, subject: &Subject, limit: u64) -> Result<Bytes, Error> {
+        let (deadline, url) = (self.deadline, self.url.clone());
+        deadline.hold(url, self.bytes(subject, limit)).await
+    }
+
+    async fn bytes(self, subject: &Subject, limit: u64) -> Result<Bytes, Error> {
         let too_large = || Error::TooLarge { subject: subject.clone(), limit };
         if self.response.content_length().is_some_and(|length| length > limit) {
             return Err(too_large());
@@ -89,15 +97,20 @@ impl Reply {
     }
 
     /// What the body of a refusal says. Whatever goes wrong with it is not worth an error of its own.
-    pub(crate) async fn answer(mut self) -> Answer {
+    pub(crate) async fn answer(self) -> Answer {
+        let (deadline, url) = (self.deadline, self.url.clone());
+        deadline.hold(url, self.words()).await.unwrap_or_default()
+    }
+
+    async fn words(mut self) -> Result<Answer, Error> {
         let mut body = Vec::new();
         while let Ok(Some(chunk)) = self.response.chunk().await {
             body.extend_from_slice(&chunk);
             if body.len() as u64 > Answer::MAX_SIZE {
-                return Answer::default();
+                return Ok(Answer::default());
             }
         }
-        Answer::parse(&body)
+        Ok(Answer::parse(&body))
     }
 
     fn retry_after(&self) -> Option<Duration> {

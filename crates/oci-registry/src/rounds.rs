@@ -5,8 +5,9 @@ use std::time::Duration;
 use coreos_names::WithCauses;
 use tokio::time::{Instant, sleep_until};
 
-use crate::error::{FailedSource, Subject};
+use crate::error::FailedSource;
 use crate::experience::Experience;
+use crate::subject::Subject;
 use crate::{Error, PullSource, Reference, ResumePatience, Retry};
 
 /// Whom to ask next for one thing, and when.
@@ -161,8 +162,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::Rounds;
-    use crate::error::Subject;
     use crate::experience::Experience;
+    use crate::subject::Subject;
     use crate::{Answer, Error, PullSource, RedactedUrl, ResumePatience, Retry};
 
     const SECOND: Duration = Duration::from_secs(1);

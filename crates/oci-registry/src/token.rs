@@ -9,7 +9,8 @@ use url::Url;
 
 use crate::Error;
 use crate::credentials::Credentials;
-use crate::error::{CredentialsUsed, Subject};
+use crate::credentials_used::CredentialsUsed;
+use crate::subject::Subject;
 use crate::transport::Transport;
 
 /// A bearer token for pulling from one repository (Docker's token authentication specification).

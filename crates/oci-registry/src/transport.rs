@@ -1,44 +1,51 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RANGE};
-use reqwest::{Client, Response};
+use outbound_http::{MAX_REDIRECTS, NoTarget, redirect_target};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Client, Response, StatusCode};
 use url::Url;
 
 use crate::clients::Clients;
+use crate::deadline::Deadline;
 use crate::reply::Reply;
 use crate::{Config, Error, PullSource, RegistryHost};
 
-/// HTTP with this client's rules about whom to trust.
+/// What all exchanges with registries have in common.
+pub(crate) struct Network {
+    clients: Clients,
+    insecure: BTreeSet<RegistryHost>,
+    request_timeout: Duration,
+}
+
+impl Network {
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        let Config { insecure, request_timeout, .. } = config;
+        let clients = Clients::new(config)?;
+        Ok(Self { clients, insecure: insecure.clone(), request_timeout: *request_timeout })
+    }
+
+    /// Begins an exchange with what the admin allows at this source. That holds for the source's own host and no other.
+    pub(crate) fn at(self: &Arc<Self>, source: &PullSource) -> Transport {
+        let insecure_here = source.insecure.then(|| source.reference.host().clone());
+        let deadline = Deadline::within(self.request_timeout);
+        Transport { network: Arc::clone(self), insecure_here, deadline }
+    }
+}
+
+/// HTTP for one exchange, with this client's rules about whom to trust.
 ///
 /// TLS is verified and plain HTTP refused, except at hosts the admin has listed as insecure. Redirects are followed
 /// here and not by reqwest, which would let an insecure registry turn verification off for whomever it redirects to.
-#[derive(Clone)]
 pub(crate) struct Transport {
-    shared: Arc<Shared>,
+    network: Arc<Network>,
     /// A registry that is insecure for one pull source only.
     insecure_here: Option<RegistryHost>,
-}
-
-struct Shared {
-    clients: Clients,
-    insecure: BTreeSet<RegistryHost>,
+    pub(crate) deadline: Deadline,
 }
 
 impl Transport {
-    const MAX_REDIRECTS: usize = 10;
-
-    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        let shared = Shared { clients: Clients::new(config)?, insecure: config.insecure.clone() };
-        Ok(Self { shared: Arc::new(shared), insecure_here: None })
-    }
-
-    /// The same with what the admin allows at this source. It holds for the source's own host and no other.
-    pub(crate) fn at(&self, source: &PullSource) -> Self {
-        let insecure_here = source.insecure.then(|| source.reference.host().clone());
-        Self { shared: Arc::clone(&self.shared), insecure_here }
-    }
-
     /// Gets a URL, wherever it leads. `authorization` never leaves the place it was meant for.
     pub(crate) async fn get(
         &self,
@@ -59,28 +66,32 @@ impl Transport {
     ) -> Result<Reply, Error> {
         let asked = url.origin();
         let mut url = url;
-        for _ in 0..=Self::MAX_REDIRECTS {
-            let response = self.send(offset, &url, accept, authorization).await?;
-            if !leads_elsewhere(&response) {
+        for _ in 0..=MAX_REDIRECTS {
+            let send = self.send(offset, &url, accept, authorization);
+            let response = self.deadline.hold(&url, send).await?;
+            let Some(target) = self.target(&url, response.status(), response.headers())? else {
                 let redirected = url.origin() != asked;
-                return Ok(Reply { response, redirected, url: (&url).into() });
-            }
-            url = self.target(&url, response.headers().get(LOCATION))?;
+                return Ok(Reply { response, redirected, url: (&url).into(), deadline: self.deadline });
+            };
+            url = target;
             if url.origin() != asked {
                 tracing::debug!(to = url.host_str(), "redirected");
                 authorization = None;
             }
         }
-        Err(Error::TooManyRedirects { url: (&url).into(), limit: Self::MAX_REDIRECTS })
+        Err(Error::TooManyRedirects { url: (&url).into(), limit: MAX_REDIRECTS })
     }
 
     /// Posts a form. Redirects are not followed: whoever sends a form elsewhere wants its contents to go there.
     pub(crate) async fn post_form(&self, url: &Url, form: &[(&str, &str)]) -> Result<Reply, Error> {
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = self.client(url).await?.post(url.clone()).header(ACCEPT_ENCODING, "identity");
-        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-        let response = request.send().await.map_err(|error| failure(url, error))?;
-        Ok(Reply { response, redirected: false, url: url.into() })
+        let send = async {
+            let request = self.client(url).await?.post(url.clone()).header(ACCEPT_ENCODING, "identity");
+            let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
+            request.send().await.map_err(|error| failure(url, error))
+        };
+        let response = self.deadline.hold(url, send).await?;
+        Ok(Reply { response, redirected: false, url: url.into(), deadline: self.deadline })
     }
 
     /// Whether the admin has listed the host of this URL, under its name with or without the port that goes without
@@ -98,7 +109,7 @@ impl Transport {
     }
 
     fn listed(&self) -> impl Iterator<Item = &RegistryHost> {
-        self.shared.insecure.iter().chain(&self.insecure_here)
+        self.network.insecure.iter().chain(&self.insecure_here)
     }
 
     /// Whether the rules allow to talk to this URL.
@@ -107,7 +118,7 @@ impl Transport {
     }
 
     async fn client(&self, url: &Url) -> Result<Client, Error> {
-        self.shared.clients.client(url, self.is_insecure(url)).await
+        self.network.clients.client(url, self.is_insecure(url)).await
     }
 
     async fn send(
@@ -131,22 +142,19 @@ impl Transport {
         request.send().await.map_err(|error| failure(url, error))
     }
 
-    fn target(&self, from: &Url, location: Option<&HeaderValue>) -> Result<Url, Error> {
+    /// Where the answer of `from` leads, if elsewhere.
+    fn target(&self, from: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Option<Url>, Error> {
         let nowhere = || Error::BadRedirect { url: from.into() };
-        let location = location.and_then(|location| location.to_str().ok()).ok_or_else(nowhere)?;
-        let mut target = from.join(location).map_err(|_| nowhere())?;
+        let target = redirect_target(from, status, headers).map_err(|NoTarget| nowhere())?;
+        let Some(mut target) = target else { return Ok(None) };
         // reqwest would make an Authorization header of them.
         target.set_username("").and_then(|()| target.set_password(None)).map_err(|()| nowhere())?;
         match target.scheme() {
-            _ if self.allows(&target) => Ok(target),
+            _ if self.allows(&target) => Ok(Some(target)),
             "http" => Err(Error::PlainHttp { from: from.into(), to: (&target).into() }),
             _ => Err(nowhere()),
         }
     }
-}
-
-fn leads_elsewhere(response: &Response) -> bool {
-    matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// Tells failures of trust from failures of the network: only the latter may pass.
@@ -167,18 +175,25 @@ pub(crate) fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use super::Transport;
+    use std::sync::Arc;
+
+    use super::{Network, Transport};
     use crate::{Config, Error, PullSource};
 
-    fn transport(insecure: &[&str]) -> Transport {
+    fn network(insecure: &[&str]) -> Arc<Network> {
         test_support::install_crypto_provider();
         let insecure = insecure.iter().map(|host| host.parse().unwrap()).collect();
-        Transport::new(&Config { insecure, ..Config::default() }).unwrap()
+        Arc::new(Network::new(&Config { insecure, ..Config::default() }).unwrap())
+    }
+
+    fn transport(network: &Arc<Network>, source: &str, insecure: bool) -> Transport {
+        network.at(&PullSource { reference: source.parse().unwrap(), insecure })
     }
 
     #[test]
     fn a_host_is_listed_with_or_without_the_port_that_goes_without_saying() {
-        let transport = transport(&["a.lab", "b.lab:5000", "c.lab:443", "[fd00::1]:5000", "docker.io"]);
+        let network = network(&["a.lab", "b.lab:5000", "c.lab:443", "[fd00::1]:5000", "docker.io"]);
+        let transport = transport(&network, "elsewhere.lab/x", false);
         for (url, allowed, insecure) in [
             ("https://a.lab/x", true, true),
             ("http://a.lab/x", true, true),
@@ -201,9 +216,9 @@ mod tests {
 
     #[test]
     fn what_one_source_is_allowed_no_other_is() {
-        let everywhere = transport(&["a.lab"]);
-        let source = |insecure| PullSource { reference: "b.lab:5000/x/y".parse().unwrap(), insecure };
-        let (trusted, insecure) = (everywhere.at(&source(false)), everywhere.at(&source(true)));
+        let network = network(&["a.lab"]);
+        let [trusted, insecure] =
+            [false, true].map(|insecure| transport(&network, "b.lab:5000/x/y", insecure));
         for (url, allowed) in [
             ("http://a.lab/x", [true, true]),
             ("http://b.lab:5000/x", [false, true]),
@@ -214,7 +229,8 @@ mod tests {
             assert_eq!([&trusted, &insecure].map(|transport| transport.allows(&url)), allowed, "{url}");
         }
         let host = "b.lab:5000".parse().unwrap();
-        assert!(!trusted.lists(&host) && insecure.lists(&host) && !everywhere.lists(&host));
+        assert!(!trusted.lists(&host) && insecure.lists(&host));
+        assert!(!transport(&network, "c.lab/x", true).lists(&host));
     }
 
     #[test]
@@ -222,7 +238,7 @@ mod tests {
         test_support::install_crypto_provider();
         for pem in ["", "text", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             let config = Config { trusted_ca_pem: Some(pem.into()), ..Config::default() };
-            let error = Transport::new(&config).err();
+            let error = Network::new(&config).err();
             assert!(matches!(error, Some(Error::TrustedCa(_))), "{pem:?}: {error:?}");
         }
     }

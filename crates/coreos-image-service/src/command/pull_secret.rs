@@ -85,7 +85,10 @@ fn check(settings: PullSecretSettings, named: Vec<CheckTarget>, as_json: bool) -
     let checks =
         if named.is_empty() { Check::of_all(&secret, settings.releases) } else { Check::of_named(named) };
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
-    let checks = runtime.block_on(try_out(settings.registry, checks))?;
+    let checks = runtime.block_on(try_out(settings.registry, checks));
+    // A look-up of a host that nobody waits for any more would be waited for.
+    runtime.shutdown_background();
+    let checks = checks?;
     let warnings: Vec<_> = secret.warnings().map(|warning| warning.to_string()).collect();
     let out = &mut io::stdout().lock();
     let show = if as_json { show_json } else { show };

@@ -20,8 +20,9 @@ pub use error::DiskError;
 pub use layout::ImageLayout;
 
 use crate::blob::{Source, SourceError};
-use crate::error::Subject;
+use crate::blocking::blocking;
 use crate::excerpt::Excerpt;
+use crate::subject::Subject;
 use crate::{Blob, Descriptor, Digest, Error, ImageConfig, Manifest, RedactedUrl, Reference};
 use folder::Folder;
 use oci_index::{Chosen, OciIndex};
@@ -96,11 +97,4 @@ fn source(file: OpenFile) -> Source {
         let chunk = Bytes::from(chunk.map_err(SourceError::from)?);
         Ok((!chunk.is_empty()).then_some((chunk, file)))
     }))
-}
-
-/// Runs on the thread pool for blocking work.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use oci_registry::{Config, Error, HostCertificatesError, PullSecret, Registry};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 use test_support::payload::{Artifact, Compression, MediaTypes};
 use test_support::registry::{Certificate, ClientCertificate, DockerRegistry, Fault, TokenRegistry};
@@ -198,4 +199,22 @@ async fn a_broken_file_is_named_and_harms_its_host_only() {
         panic!("{error:?}")
     };
     assert_eq!(path, certs.path().join(server.address()).join("ca.crt"));
+}
+
+#[tokio::test]
+async fn a_pipe_among_the_certificates_holds_nobody_up() {
+    let (server, _) = serve(anonymous().tls()).await;
+    let certs_dir = TempDir::new().unwrap();
+    lay_down(certs_dir.path(), server.address(), &[("a.crt", server.ca_pem())]);
+    let pipe = certs_dir.path().join(server.address()).join("b.crt");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let (client, image) = (client_with(&[certs_dir.path()]), reference(server.address()));
+    let error = client.manifest(&image).await.unwrap_err();
+    assert!(matches!(error, Error::HostCertificates { .. }), "{error:?}");
+    assert!(
+        shown(&error).contains(&format!("cannot read {}: it is not a file", pipe.display())),
+        "{error:?}"
+    );
+    fs::remove_file(&pipe).unwrap();
+    client.manifest(&image).await.unwrap();
 }

@@ -268,6 +268,39 @@ async fn what_one_mirror_begins_another_may_end() {
 }
 
 #[tokio::test]
+async fn who_makes_nothing_of_ranges_is_trusted_all_the_same() {
+    let (registries, bytes, blob) = large(anonymous(), anonymous()).await;
+    let digest = blob.digest.to_string();
+    let client = client(mirrors(&registries.each_ref().map(TokenRegistry::address)));
+    let home = reference(registries[1].address());
+    let download = async || client.blob(&home, &blob).await.unwrap().bytes(u64::MAX).await;
+    for fault in [Fault::EndAfter(2 * MIB), Fault::ContentRange("bytes 0-1/2"), Fault::status(404)] {
+        registries[0].inject_once(&digest, fault);
+    }
+    assert!(download().await.unwrap() == bytes);
+    assert_eq!(registries.each_ref().map(|registry| count(registry, &digest)), [3, 1]);
+    // Its word counts when the other goes wrong.
+    registries[1].inject(&digest, Fault::Corrupt(0));
+    let error = download().await.unwrap_err();
+    assert!(matches!(&error, Error::WrongBytes { from, .. } if from.len() == 1), "{error:?}");
+    assert!(download().await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn who_announces_other_bytes_when_asked_for_the_whole_is_told_so() {
+    let (registries, _, blob) = large(anonymous(), anonymous()).await;
+    let digest = blob.digest.to_string();
+    let client = client(mirrors(&[registries[0].address()]));
+    let faults = [Fault::EndAfter(2 * MIB), Fault::ContentRange("bytes 0-1/2"), Fault::StatedLength(3 * MIB)];
+    for fault in faults {
+        registries[0].inject_once(&digest, fault);
+    }
+    let download = client.blob(&reference(registries[0].address()), &blob).await.unwrap();
+    let words = WithCauses(&download.bytes(u64::MAX).await.unwrap_err()).to_string();
+    assert!(words.contains("states 3145728 bytes for blob"), "{words}");
+}
+
+#[tokio::test]
 async fn another_mirror_that_goes_on_with_something_else_is_found_out() {
     let (registries, bytes, blob) = large(anonymous(), anonymous()).await;
     let digest = blob.digest.to_string();

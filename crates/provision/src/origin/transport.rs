@@ -1,9 +1,9 @@
 //! One request, wherever it leads.
 
 use oci_registry::RedactedUrl;
-use outbound_http::{ClientRecipe, NamedCas, Proxies, Trust};
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE};
-use reqwest::{Client, Response};
+use outbound_http::{ClientRecipe, MAX_REDIRECTS, NamedCas, NoTarget, Proxies, Trust, redirect_target};
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, RANGE};
+use reqwest::{Client, Response, StatusCode};
 use url::Url;
 
 use super::config::{Config, QueryParams};
@@ -30,8 +30,6 @@ pub(super) struct Reply {
 }
 
 impl Transport {
-    const MAX_REDIRECTS: usize = 10;
-
     pub(super) fn new(config: Config) -> Result<Self, Error> {
         let trust = match &config.trusted_ca_pem {
             Some(pem) => Trust::Beside(NamedCas::from_pem(pem).map_err(Error::TrustedCas)?),
@@ -61,15 +59,15 @@ impl Transport {
         let mut url = origin.clone();
         // Whoever redirects decides what the query of the next URL is.
         self.query_params.add_to(&mut url);
-        for _ in 0..=Self::MAX_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let response = self.send(&url, is_trusted(origin, &url), resume).await?;
-            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            let Some(target) = target(origin, &url, response.status(), response.headers())? else {
                 return Ok(Reply { response, url: (&url).into() });
-            }
-            url = target(origin, &url, response.headers().get(LOCATION))?;
+            };
+            url = target;
             tracing::debug!(to = url.host_str(), "redirected");
         }
-        Err(Error::TooManyRedirects { url: (&url).into(), limit: Self::MAX_REDIRECTS })
+        Err(Error::TooManyRedirects { url: (&url).into(), limit: MAX_REDIRECTS })
     }
 
     async fn send(&self, url: &Url, trusted: bool, resume: Option<&Resume<'_>>) -> Result<Response, Error> {
@@ -100,10 +98,11 @@ fn is_trusted(origin: &Url, url: &Url) -> bool {
     origin.origin() == url.origin() || upgraded()
 }
 
-fn target(origin: &Url, from: &Url, location: Option<&HeaderValue>) -> Result<Url, Error> {
+/// Where the answer of `from` leads, if elsewhere.
+fn target(origin: &Url, from: &Url, status: StatusCode, headers: &HeaderMap) -> Result<Option<Url>, Error> {
     let nowhere = || Error::BadRedirect { url: from.into() };
-    let location = location.and_then(|location| location.to_str().ok()).ok_or_else(nowhere)?;
-    let mut target = from.join(location).map_err(|_| nowhere())?;
+    let target = redirect_target(from, status, headers).map_err(|NoTarget| nowhere())?;
+    let Some(mut target) = target else { return Ok(None) };
     match (from.scheme(), target.scheme()) {
         (_, "https") | ("http", "http") => {}
         ("https", "http") => return Err(Error::PlainHttp { from: from.into(), to: (&target).into() }),
@@ -114,13 +113,14 @@ fn target(origin: &Url, from: &Url, location: Option<&HeaderValue>) -> Result<Ur
     let (user, password) =
         if is_trusted(origin, &target) { (origin.username(), origin.password()) } else { ("", None) };
     target.set_username(user).and_then(|()| target.set_password(password)).map_err(|()| nowhere())?;
-    Ok(target)
+    Ok(Some(target))
 }
 
 #[cfg(test)]
 mod tests {
     use coreos_names::WithCauses;
-    use reqwest::header::HeaderValue;
+    use reqwest::StatusCode;
+    use reqwest::header::{HeaderMap, HeaderValue, LOCATION};
 
     use super::{is_trusted, target};
     use crate::origin::Error;
@@ -150,9 +150,10 @@ mod tests {
     fn redirects_lead_to_https_or_stay_with_http_and_bring_no_credentials() {
         let to = |from: &str, location: &'static str| {
             let from = from.parse().unwrap();
-            target(&from, &from, Some(&HeaderValue::from_static(location)))
+            let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_static(location))]);
+            target(&from, &from, StatusCode::FOUND, &headers)
         };
-        let lands = |from, location| to(from, location).unwrap().to_string();
+        let lands = |from, location| to(from, location).unwrap().unwrap().to_string();
         assert_eq!(lands("https://u:p@a.lab/x?q=1", "/y"), "https://u:p@a.lab/y");
         assert_eq!(lands("https://u:p@a.lab/x", "https://b.lab/y?s=1"), "https://b.lab/y?s=1");
         assert_eq!(lands("https://a.lab/x", "https://v:w@b.lab/y"), "https://b.lab/y");
@@ -170,7 +171,8 @@ mod tests {
                 "{location}"
             );
         }
-        let nowhere = target(&"http://a/".parse().unwrap(), &"http://a/".parse().unwrap(), None);
+        let from = "http://a/".parse().unwrap();
+        let nowhere = target(&from, &from, StatusCode::FOUND, &HeaderMap::new());
         assert!(matches!(nowhere, Err(Error::BadRedirect { .. })));
     }
 }

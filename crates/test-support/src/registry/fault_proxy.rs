@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// A bad line between a client and any server: it passes on what both say until it is told to fail.
@@ -32,7 +32,7 @@ pub enum LineFault {
 
 #[derive(Debug)]
 struct Line {
-    server: String,
+    server: watch::Sender<String>,
     closed: Notify,
     plan: Mutex<Plan>,
 }
@@ -57,8 +57,8 @@ impl FaultProxy {
     pub async fn start_at(address: &str, server: &str) -> Self {
         let listener = TcpListener::bind(address).await.expect("the port is free");
         let address = listener.local_addr().expect("it is bound").to_string();
-        let line =
-            Arc::new(Line { server: server.to_owned(), closed: Notify::new(), plan: Mutex::default() });
+        let server = watch::Sender::new(server.to_owned());
+        let line = Arc::new(Line { server, closed: Notify::new(), plan: Mutex::default() });
         let task = tokio::spawn(accept(listener, Arc::clone(&line)));
         Self { address, line, task }
     }
@@ -66,6 +66,11 @@ impl FaultProxy {
     /// Where it is: `127.0.0.1:port`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Leads to another server from now on. The connections to the one before are closed.
+    pub fn lead_to(&self, server: &str) {
+        self.line.server.send_replace(server.to_owned());
     }
 
     /// Fails once, after so many bytes from now on.
@@ -118,12 +123,15 @@ async fn accept(listener: TcpListener, line: Arc<Line>) {
 
 async fn connect(client: TcpStream, line: Arc<Line>) {
     // A server that is gone is no fault of ours: the client sees a closed connection.
-    let Ok(server) = TcpStream::connect(&line.server).await else { return };
+    let mut leads_to = line.server.subscribe();
+    let address = leads_to.borrow_and_update().clone();
+    let Ok(server) = TcpStream::connect(address).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
         () = up(from_client, to_server) => {}
         _ = down(from_server, to_client, &line) => {}
+        _ = leads_to.changed() => {}
     }
 }
 
