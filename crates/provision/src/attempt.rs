@@ -204,13 +204,13 @@ impl Provisioner {
         error.is_retryable()
     }
 
-    /// Tries again to prepare the archive for the image that an entry serves, until that has one, can have none, or is
-    /// no longer wanted.
-    pub(crate) async fn retry_nmstate(&self, entry: EntryId, version: &OpenshiftVersion) {
+    /// Tries again to prepare the archive for the image that these entries serve, until that has one, can have none, or is
+    /// no longer wanted by any of them.
+    pub(crate) async fn retry_nmstate(&self, entries: &[EntryId], version: &OpenshiftVersion) {
         for wait in self.retry.waits() {
             // No lease is held meanwhile: the image may be retired.
             tokio::time::sleep(wait).await;
-            let Some(lease) = self.catalog.lease(entry) else { return };
+            let Some(lease) = entries.iter().find_map(|&entry| self.catalog.lease(entry)) else { return };
             if !self.prepare_nmstate(&lease, version).await {
                 return;
             }

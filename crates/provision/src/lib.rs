@@ -15,12 +15,14 @@ mod desired;
 pub mod origin;
 mod os_image;
 pub mod os_images;
+mod piece;
 mod progress;
 mod provisioner;
 mod provisioning;
 mod queue;
 mod release;
 mod retry;
+mod roster;
 
 pub use collect::Collector;
 pub use desired::Desired;
