@@ -12,6 +12,7 @@ mod attempt;
 mod blocking;
 mod collect;
 mod desired;
+mod once;
 pub mod origin;
 mod os_image;
 pub mod os_images;

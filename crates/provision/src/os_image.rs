@@ -203,7 +203,7 @@ impl DesiredOsImage {
 
     async fn attempt(&self) -> Result<Lease, Error> {
         self.set_state(&ImageState::Waiting);
-        let _only_once = self.provisioner.lock_key(&self.wanted.key).await;
+        let _only_once = self.provisioner.keys.lock(&self.wanted.key).await;
         if let Some(lease) =
             self.provisioner.find(&self.wanted.key, self.wanted.expected, &self.place).await?
         {

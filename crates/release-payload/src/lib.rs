@@ -27,7 +27,7 @@ mod survey;
 
 pub use error::{Attempt, Error, Problem, Reason};
 pub use live_iso::{ExtractedIso, IsoSink};
-pub use locate::LiveIso;
+pub use locate::{IsoSource, LiveIso};
 pub use oci_registry::Reference;
 pub use os_stream::{OsStream, UnknownOsStream};
 pub use payload::Payload;
