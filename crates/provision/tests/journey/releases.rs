@@ -553,6 +553,31 @@ async fn fetches_that_fail_are_counted_with_what_had_arrived() {
 }
 
 #[tokio::test]
+async fn an_iso_that_breaks_off_at_one_place_comes_whole_from_the_next() {
+    let site = Site::without_ranges_and_cdn().await;
+    let built = release("4.18.52").build().unwrap();
+    let component = built.machine_os_images();
+    let image = &component.image.images()[0];
+    let iso_layer = image.layers.iter().max_by_key(|layer| layer.content.size()).unwrap().content.digest();
+    let pullspec = site.publish_built(&built);
+    let origin = "openshift-release-dev/ocp-v4.0-art-dev";
+    site.registry.publish(origin, &component.tag, &component.image);
+    let (_, first) = pullspec.rsplit_once(':').unwrap().0.split_once('/').unwrap();
+    site.registry.inject(&format!("{first}/blobs/{iso_layer}"), Fault::EndAfter(20_000_000));
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.finished().await;
+    assert_eq!(run.ready("4.18", Arch::X86_64).sha256(), content(Arch::X86_64).sha256());
+    assert_eq!(site.asked_for(&format!("{origin}/blobs/{iso_layer}")), 1);
+    let statistics = run.catalog.statistics();
+    assert_eq!((statistics.fetches(), statistics.failed_fetches()), (1, 0));
+    assert!(statistics.fetched_bytes() > content(Arch::X86_64).size(), "what came in vain counts");
+    let name = format!("rhcos-full-iso-{OS_BUILD}-x86_64.iso");
+    let published = std::fs::read(site.data_dir().join(name)).unwrap();
+    assert!(published == std::fs::read(test_support::fixtures::live_iso(Arch::X86_64)).unwrap());
+    site.until_nothing_is_unfinished().await;
+}
+
+#[tokio::test]
 async fn a_broken_entry_of_the_pull_secret_harms_only_its_registry() {
     let broken = Site::new().await;
     let site = Site::new().await;

@@ -47,18 +47,27 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn new() -> Self {
-        Self::with(TokenRegistry::builder()).await
+        Self::with_cdn(TokenRegistry::builder()).await
     }
 
     /// With a registry that breaks off at the same place however often the rest is asked for, if told to break off.
     pub(crate) async fn without_ranges() -> Self {
-        Self::with(TokenRegistry::builder().no_ranges()).await
+        Self::with_cdn(TokenRegistry::builder().no_ranges()).await
     }
 
-    async fn with(registry: TokenRegistryBuilder) -> Self {
+    /// The same with a registry that serves blobs itself.
+    pub(crate) async fn without_ranges_and_cdn() -> Self {
+        Self::with(TokenRegistry::builder().no_ranges(), false).await
+    }
+
+    async fn with_cdn(registry: TokenRegistryBuilder) -> Self {
+        Self::with(registry.cdn(), true).await
+    }
+
+    async fn with(registry: TokenRegistryBuilder, has_cdn: bool) -> Self {
         install_crypto_provider();
-        let registry = registry.user("puller", "secret").cdn().start().await;
-        let cdn = Some(registry.cdn_address().to_owned());
+        let registry = registry.user("puller", "secret").start().await;
+        let cdn = has_cdn.then(|| registry.cdn_address().to_owned());
         let origin = OriginServer::start().await;
         Self { registry, origin, cdn, data: TempDir::new().unwrap(), signatures: None }
     }
