@@ -2,6 +2,7 @@
 
 mod boots;
 mod crashes;
+mod faults;
 mod folders;
 mod https;
 mod lists;
@@ -13,6 +14,7 @@ mod releases;
 mod service;
 #[path = "../tools/mod.rs"]
 mod tools;
+mod transfers;
 
 /// What the hosts of every infra-env here get.
 const IGNITION: &str = r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/etc/motd"}]}}"#;

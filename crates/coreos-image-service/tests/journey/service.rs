@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use coreos_names::Arch;
@@ -22,6 +22,9 @@ pub(crate) const FULL_ISO: &str = "/byid/7d0f0dd5-3f1c-4d1b-9f0c-4a1f5a6c2b3e/4.
 
 /// What lies in the data directory of a service with a disk of its own.
 pub(crate) const NOT_OURS: &str = "not-ours";
+
+/// The file with its standard output, beside the log.
+const PRINTED: &str = "service.out";
 
 /// Enough for the slowest machine; only a test that fails waits so long.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -127,6 +130,12 @@ impl Service {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// All that it shows to anybody: its log, what it prints, `/health` and `/metrics`.
+    pub(crate) fn shown(&self) -> String {
+        let printed = fs::read_to_string(self.log.with_file_name(PRINTED)).unwrap();
+        [self.log(), printed, self.text("/health"), self.text("/metrics")].join("\n")
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -268,7 +277,8 @@ impl Builder {
 
     pub(crate) fn start(mut self) -> Service {
         let log = self.directory.join("service.log");
-        let child = self.command.stderr(File::create(&log).unwrap()).stdout(Stdio::null()).spawn().unwrap();
+        let printed = File::create(self.directory.join(PRINTED)).unwrap();
+        let child = self.command.stderr(File::create(&log).unwrap()).stdout(printed).spawn().unwrap();
         let scheme = if self.ca.is_some() { "https" } else { "http" };
         let mut service = Service { child, log, url: String::new(), ca: self.ca };
         wait(
@@ -284,6 +294,7 @@ pub(crate) fn wait(condition: impl Fn() -> bool, complaint: impl Fn() -> String)
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "{}", complaint());
-        std::thread::sleep(Duration::from_millis(2));
+        let pause = start.elapsed() / 50;
+        std::thread::sleep(pause.clamp(Duration::from_millis(2), Duration::from_millis(100)));
     }
 }

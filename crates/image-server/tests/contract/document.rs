@@ -4,8 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+/// Where the tests of the whole program are. Those beside the journeys that are left out are about settings and about
+/// commands that work on files alone.
+const PROGRAM: &str = "../coreos-image-service/tests";
+
 /// Modules without clauses: what the others stand on, this one, and the one that is about docs/METRICS.md.
-const NOT_CLAUSES: [&str; 3] = ["site", "document", "own_metrics"];
+const NOT_CLAUSES: [&str; 5] = ["site", "document", "own_metrics", "service", "tools"];
 
 /// A numbered promise and the test that proves it.
 struct Clause {
@@ -41,20 +45,21 @@ fn clauses() -> Vec<Clause> {
     texts.into_iter().map(clause).collect()
 }
 
-/// Modules with journeys of the whole program. Others than these are about its commands.
-const OF_THE_PROGRAM: [&str; 5] = ["boots", "crashes", "https", "lists", "os_images"];
+/// The modules of a test that clauses are about: their files, and their names with something before them.
+fn modules(directory: &str, before: &str) -> Vec<(String, String)> {
+    let main = read(&format!("{directory}/main.rs"));
+    let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let modules = modules.filter(|module| !NOT_CLAUSES.contains(module));
+    modules.map(|module| (format!("{directory}/{module}.rs"), format!("{before}{module}"))).collect()
+}
 
 /// The names of all tests that clauses are about, as `module::test`; `program::` goes before those of the program.
 fn tests() -> BTreeSet<String> {
-    let main = read("tests/contract/main.rs");
-    let modules = main.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
-    let modules = modules.filter(|module| !NOT_CLAUSES.contains(module));
-    let ours = modules.map(|module| (format!("tests/contract/{module}.rs"), module.to_owned()));
-    let program = OF_THE_PROGRAM.map(|module| {
-        (format!("../coreos-image-service/tests/journey/{module}.rs"), format!("program::{module}"))
-    });
+    let ours = modules("tests/contract", "");
+    let journeys = modules(&format!("{PROGRAM}/journey"), "program::");
+    let check = (format!("{PROGRAM}/pull_secret.rs"), "program::pull_secret".to_owned());
     let mut tests = BTreeSet::new();
-    for (path, module) in ours.chain(program) {
+    for (path, module) in ours.into_iter().chain(journeys).chain([check]) {
         let source = read(&path);
         let mut is_test = false;
         for line in source.lines() {
