@@ -1,22 +1,20 @@
-//! The feed: what it reads is turned into lists, and what cannot be is told once.
+//! The feed: what there is to read, and when it is believed.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coreos_names::WithCauses;
 use image_store::Catalog;
-use oci_registry::{Config, PullSecret, Registry};
+use oci_registry::PullSecret;
 use provision::Desired;
-use release_payload::release_images::ReleaseImage;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::cluster::{Cluster, Reading, Readings};
 use crate::directory::{self, Contents, Files, Unreadable};
-use crate::documents::{Documents, PULL_SECRET, SecretText};
-use crate::list::{self, Environment};
+use crate::documents::{Documents, SecretText};
+use crate::in_use::{ListInUse, Reports};
+use crate::list::Environment;
 use crate::memory::{Memory, Remembered};
 
 /// Where lists come from beside the environment.
@@ -34,7 +32,6 @@ pub enum Source {
 /// Follows what the environment and a source ask for.
 #[derive(Debug)]
 pub struct Feed {
-    environment: Environment,
     files: Files,
     /// What is in the directory.
     documents: Result<Option<Documents>, Unreadable>,
@@ -49,23 +46,9 @@ pub struct Feed {
     /// What an earlier process has read of the cluster; it counts until that is read anew.
     remembered: Option<Remembered>,
     ticks: Interval,
-    /// Whether the first list was handed on.
-    has_started: bool,
-    /// How registries are asked.
-    config: Config,
-    lists: watch::Sender<Desired>,
-    catalog: Arc<Catalog>,
-    /// What the list in use was made of; `None` as long as that is the environment's alone for want of better.
-    applied: Option<Reports>,
-    /// What is wrong with the newest list, if that was said.
-    problem: Option<String>,
+    list: ListInUse,
     /// What could not be used the last time, and whether that was said.
     refused: Option<(Result<Reports, Unreadable>, bool)>,
-    said_that_there_is_no_pull_secret: bool,
-    /// Whether there was a pull secret at some time. From then on one that is missing is a mishap.
-    had_pull_secret: bool,
-    /// The releases of which it was said that the pull secret does not help with them.
-    asked_anonymously: BTreeSet<String>,
 }
 
 /// The file with the environment's pull secret. The client reads it itself, and goes on with the last good one.
@@ -75,16 +58,6 @@ struct PullSecretFile {
     last: Option<SecretText>,
     /// What was wrong with it the last time, and whether that was said.
     problem: Option<(String, bool)>,
-}
-
-/// All that was read at one time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Reports {
-    documents: Documents,
-    pull_secret_file: Option<SecretText>,
-    /// Whether releases count without a pull secret: there was one when this was read by an earlier process.
-    had_pull_secret: bool,
-    is_complete: bool,
 }
 
 impl Feed {
@@ -109,13 +82,9 @@ impl Feed {
         let remembered = memory.as_ref().and_then(Memory::recall).cloned();
         let mut ticks = tokio::time::interval(directory::INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let registry = Registry::new(environment.registry.clone())?;
-        let config = environment.registry.clone();
-        warn_of_pull_secret(&config);
-        let desired = Desired { os_images: Vec::new(), releases: Vec::new(), registry, is_complete: false };
-        let (lists, list) = watch::channel(desired);
+        let is_alone = directory.is_none() && readings.is_none();
+        let (list, desired) = ListInUse::new(environment, catalog, is_alone)?;
         let mut feed = Self {
-            environment,
             files: Files { directory, pull_secret: pull_secret_file },
             documents: Ok(None),
             read: None,
@@ -125,22 +94,9 @@ impl Feed {
             memory,
             remembered,
             ticks,
-            has_started: false,
-            config,
-            lists,
-            catalog,
-            applied: None,
-            problem: None,
+            list,
             refused: None,
-            said_that_there_is_no_pull_secret: false,
-            had_pull_secret: false,
-            asked_anonymously: BTreeSet::new(),
         };
-        // The environment's part was checked before and serves whatever becomes of the rest.
-        let is_alone = feed.files.directory.is_none() && feed.readings.is_none();
-        feed.apply(Reports { is_complete: is_alone, ..Reports::default() })
-            .unwrap_or_else(|problems| feed.refuse(&problems));
-        feed.applied = None;
         if !feed.files.is_empty() {
             feed.look(feed.files.read_blocking());
         }
@@ -150,13 +106,13 @@ impl Feed {
         if !feed.files.is_empty() || feed.remembered.is_some() {
             feed.take(false);
         }
-        feed.has_started = true;
-        Ok((feed, list))
+        feed.list.start();
+        Ok((feed, desired))
     }
 
     /// Waits until the list is complete, but no longer than `patience`.
     pub async fn wait_until_complete(&mut self, patience: Duration) {
-        let complete = async { while !self.lists.borrow().is_complete && self.step().await {} };
+        let complete = async { while !self.list.is_complete() && self.step().await {} };
         // The time being up or the list being complete, the service begins.
         let _ = tokio::time::timeout(patience, complete).await;
     }
@@ -190,11 +146,10 @@ impl Feed {
         }
         self.take(is_last_word);
         let is_whole = self.reading.as_ref().is_some_and(|reading| reading.is_whole);
-        if let (Some(memory), Some(applied), None) = (&mut self.memory, &self.applied, &self.refused)
+        if let (Some(memory), Some(applied), None) = (&mut self.memory, self.list.applied(), &self.refused)
             && is_whole
         {
-            let has_pull_secret =
-                self.environment.has_pull_secret || applied.documents.access.pull_secret.is_some();
+            let has_pull_secret = self.list.has_pull_secret(&applied.documents);
             memory.keep(Remembered::of(&applied.documents, has_pull_secret)).await;
         }
         true
@@ -238,15 +193,9 @@ impl Feed {
             }
             None => {}
         }
-        self.show_problems();
-    }
-
-    /// Says in the report what cannot be used.
-    fn show_problems(&self) {
-        let of_file = self.pull_secret_file.problem.as_ref().filter(|(_, is_said)| *is_said);
-        let of_file = of_file.map(|(problem, _)| format!("PULL_SECRET_FILE: {problem}"));
-        let problems: Vec<_> = self.problem.iter().cloned().chain(of_file).collect();
-        self.catalog.set_list_problem(Some(problems.join("; ")).filter(|problems| !problems.is_empty()));
+        let problem = self.pull_secret_file.problem.as_ref().filter(|(_, is_said)| *is_said);
+        let problem = problem.map(|(problem, _)| format!("PULL_SECRET_FILE: {problem}"));
+        self.list.set_problem_of_file(problem);
     }
 
     /// Takes note of a reading. One that had to be given up does not take the place of what was known before.
@@ -275,17 +224,16 @@ impl Feed {
                 is_complete,
             }
         });
-        if reports.as_ref().ok().is_some_and(|reports| self.applied.as_ref() == Some(reports)) {
+        if reports.as_ref().ok().is_some_and(|reports| self.list.applied() == Some(reports)) {
             self.refused = None;
-            self.problem = None;
-            self.show_problems();
+            self.list.is_the_newest();
             return;
         }
         if self.refused.as_ref().is_some_and(|(refused, is_said)| *refused == reports && *is_said) {
             return;
         }
         let result = match &reports {
-            Ok(reports) => self.apply(reports.clone()),
+            Ok(reports) => self.list.apply(reports.clone()),
             Err(error) => Err(vec![error.to_string()]),
         };
         match result {
@@ -295,112 +243,10 @@ impl Feed {
                 let is_said = is_last_word || was_seen;
                 self.refused = Some((reports, is_said));
                 if is_said {
-                    self.refuse(&problems);
+                    self.list.refuse(&problems);
                 }
             }
         }
-    }
-
-    /// Makes a list of it and hands that on.
-    fn apply(&mut self, reports: Reports) -> Result<(), Vec<String>> {
-        let Reports { documents, had_pull_secret, is_complete, .. } = &reports;
-        let has_pull_secret = self.environment.has_pull_secret || documents.access.pull_secret.is_some();
-        if self.had_pull_secret && !has_pull_secret {
-            return Err(vec![format!("{PULL_SECRET}: it was there, and is not any more")]);
-        }
-        let list = list::list(&self.environment, documents, has_pull_secret || *had_pull_secret);
-        let access = |reports: &Reports| (reports.documents.access.clone(), reports.pull_secret_file.clone());
-        let used = self.applied.as_ref().map_or_else(Default::default, access);
-        let registry = if used == access(&reports) {
-            Ok(None)
-        } else {
-            list::registry(&self.environment, &documents.access).and_then(|config| {
-                let client = Registry::new(config.clone());
-                let client = client.map_err(|error| vec![WithCauses(&error).to_string()])?;
-                Ok(Some((client, config)))
-            })
-        };
-        let (list, registry) = match (list, registry) {
-            (Ok(list), Ok(registry)) => (list, registry),
-            (list, registry) => {
-                return Err([list.err(), registry.err()].into_iter().flatten().flatten().collect());
-            }
-        };
-        if list.without_pull_secret > 0 && !self.said_that_there_is_no_pull_secret {
-            self.said_that_there_is_no_pull_secret = true;
-            tracing::info!(
-                releases = list.without_pull_secret,
-                "there is no pull secret: releases are left alone until there is one"
-            );
-        }
-        let (of_environment, of_feed) = (list.of_environment, list.of_feed());
-        self.catalog.set_list_entries(of_environment, of_feed);
-        self.problem = None;
-        self.show_problems();
-        if self.has_started {
-            self.catalog.statistics().count_applied_list();
-            tracing::info!(
-                entries.environment = of_environment,
-                entries.feed = of_feed,
-                is_complete,
-                registries = if registry.is_some() { "asked anew" } else { "asked as before" },
-                "another list of images is in use"
-            );
-        }
-        let client = registry.map(|(client, config)| {
-            warn_of_pull_secret(&config);
-            self.config = config;
-            self.asked_anonymously.clear();
-            client
-        });
-        // The pull secret of a feed that is only remembered is still to come.
-        if !had_pull_secret {
-            self.warn_of_anonymous(&list.releases);
-        }
-        self.lists.send_modify(|desired| {
-            desired.os_images = list.os_images;
-            desired.releases = list.releases;
-            desired.is_complete = *is_complete;
-            if let Some(client) = client {
-                desired.registry = client;
-            }
-        });
-        self.had_pull_secret |= has_pull_secret;
-        self.applied = Some(reports);
-        Ok(())
-    }
-
-    /// Tells what is wrong. The list in use stays.
-    fn refuse(&mut self, problems: &[String]) {
-        self.catalog.statistics().count_refused_list();
-        let problems = problems.join("; ");
-        tracing::error!(problems, "the list of images cannot be used; the one before it stays");
-        self.problem = Some(problems);
-        self.show_problems();
-    }
-
-    /// Says once which releases the pull secret will not help with.
-    fn warn_of_anonymous(&mut self, releases: &[ReleaseImage]) {
-        let secret = self.config.credentials.current();
-        for ReleaseImage { pullspec, .. } in releases {
-            if pullspec.path().is_none()
-                && matches!(secret.lookup(pullspec), Ok(None))
-                && self.asked_anonymously.insert(pullspec.to_string())
-            {
-                let near_miss =
-                    secret.near_miss(pullspec).map(|miss| format!("; {miss}")).unwrap_or_default();
-                tracing::warn!(
-                    "the pull secret has no entry for {pullspec}, which is asked anonymously{near_miss}"
-                );
-            }
-        }
-    }
-}
-
-/// Says what is odd about the pull secret.
-fn warn_of_pull_secret(config: &Config) {
-    for warning in config.credentials.current().warnings() {
-        tracing::warn!("{warning}");
     }
 }
 
@@ -409,8 +255,10 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use oci_registry::Config;
+
     use super::*;
-    use crate::RELEASE_IMAGES;
+    use crate::{PULL_SECRET, RELEASE_IMAGES};
 
     const PULL_SECRET_TEXT: &str = r#"{"auths":{}}"#;
 
@@ -421,22 +269,32 @@ mod tests {
     }
 
     /// A feed of a directory, and a pull secret that the environment has in a file.
-    fn feed(directory: &Path, file: &Path) -> Feed {
-        test_support::install_crypto_provider();
-        let environment = Environment {
-            os_images: Vec::new(),
-            releases: Vec::new(),
-            registry: Config::default(),
-            has_pull_secret: true,
-        };
-        let source = Source::Directory(directory.to_owned());
-        Feed::new(environment, Some(file.to_owned()), source, Arc::default()).unwrap().0
+    struct Followed {
+        feed: Feed,
+        desired: watch::Receiver<Desired>,
+        catalog: Arc<Catalog>,
     }
 
-    fn read(feed: &mut Feed) -> Vec<String> {
-        feed.look(feed.files.read_blocking());
-        feed.take(false);
-        feed.lists.borrow().releases.iter().map(|release| release.pullspec.to_string()).collect()
+    impl Followed {
+        fn new(directory: &Path, file: &Path) -> Self {
+            test_support::install_crypto_provider();
+            let environment = Environment {
+                os_images: Vec::new(),
+                releases: Vec::new(),
+                registry: Config::default(),
+                has_pull_secret: true,
+            };
+            let (source, catalog) = (Source::Directory(directory.to_owned()), Arc::<Catalog>::default());
+            let (feed, desired) =
+                Feed::new(environment, Some(file.to_owned()), source, Arc::clone(&catalog)).unwrap();
+            Self { feed, desired, catalog }
+        }
+
+        fn read(&mut self) -> Vec<String> {
+            self.feed.look(self.feed.files.read_blocking());
+            self.feed.take(false);
+            self.desired.borrow().releases.iter().map(|release| release.pullspec.to_string()).collect()
+        }
     }
 
     #[tokio::test]
@@ -446,16 +304,16 @@ mod tests {
         fs::write(&file, PULL_SECRET_TEXT).unwrap();
         let list = directory.path().join(RELEASE_IMAGES);
         fs::write(&list, release("r.io/a:1")).unwrap();
-        let mut feed = feed(directory.path(), file.path());
+        let mut feed = Followed::new(directory.path(), file.path());
         for _ in 0..2 {
             fs::remove_file(&list).unwrap();
-            assert_eq!(read(&mut feed), ["r.io/a:1"], "it may be back at once");
+            assert_eq!(feed.read(), ["r.io/a:1"], "it may be back at once");
             fs::write(&list, release("r.io/a:1")).unwrap();
-            assert_eq!(read(&mut feed), ["r.io/a:1"]);
+            assert_eq!(feed.read(), ["r.io/a:1"]);
         }
         fs::remove_file(&list).unwrap();
-        assert_eq!(read(&mut feed), ["r.io/a:1"]);
-        assert!(read(&mut feed).is_empty());
+        assert_eq!(feed.read(), ["r.io/a:1"]);
+        assert!(feed.read().is_empty());
     }
 
     #[tokio::test]
@@ -464,22 +322,22 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(&file, PULL_SECRET_TEXT).unwrap();
         let list = directory.path().join(RELEASE_IMAGES);
-        let mut feed = feed(directory.path(), file.path());
-        let registry = feed.lists.borrow().registry.clone();
+        let mut feed = Followed::new(directory.path(), file.path());
+        let registry = feed.desired.borrow().registry.clone();
         fs::write(&file, "{").unwrap();
         fs::write(&list, release("r.io/a:1")).unwrap();
-        assert_eq!(read(&mut feed), ["r.io/a:1"]);
+        assert_eq!(feed.read(), ["r.io/a:1"]);
         assert_eq!(feed.catalog.list().problem, None, "it may be half written");
         fs::write(&list, release("r.io/b:1")).unwrap();
-        assert_eq!(read(&mut feed), ["r.io/b:1"]);
+        assert_eq!(feed.read(), ["r.io/b:1"]);
         let problem = feed.catalog.list().problem.unwrap();
         assert!(problem.starts_with("PULL_SECRET_FILE: the pull secret is not JSON"), "{problem}");
-        assert!(feed.lists.borrow().registry.is_same(&registry));
+        assert!(feed.desired.borrow().registry.is_same(&registry));
         assert_eq!(feed.catalog.statistics().refused_lists(), 0, "the list is in use");
 
         // With another one in its place nobody looks at it.
         fs::write(directory.path().join(PULL_SECRET), PULL_SECRET_TEXT).unwrap();
-        read(&mut feed);
+        feed.read();
         assert_eq!(feed.catalog.list().problem, None);
     }
 }

@@ -10,6 +10,7 @@ mod cluster;
 mod directory;
 mod documents;
 mod feed;
+mod in_use;
 mod list;
 mod memory;
 

@@ -78,14 +78,14 @@ impl Staging {
     /// `validator` identifies that version: a strong entity tag. With one, and if nobody else is at the same download,
     /// the bytes outlive this value. One that is empty or longer than 1 KiB counts as none.
     pub fn restart(&mut self, validator: Option<&str>) -> Result<(), Error> {
-        if let Some(part) = &mut self.part {
-            part.restart(&self.store, validator)?;
-        }
-        self.file.truncate(0)?;
+        // Whatever fails from here on, nothing there counts any more, and so nothing is kept.
         self.promise.keep(self.promise.remaining());
         self.hasher = sha2::Sha256::new();
         self.written = 0;
-        Ok(())
+        if let Some(part) = &mut self.part {
+            part.restart(&self.store, validator)?;
+        }
+        self.file.truncate(0)
     }
 
     /// Proves the image: it must be what is expected, and its layout one that this program understands.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
 use image_store::{EntryId, Expected, ImageKey, ImageState, Lease};
 use oci_registry::Registry;
-use release_payload::{LiveIso, Payload};
+use release_payload::{BootImage, LiveIso, Payload};
 
 use crate::blocking::blocking;
 use crate::origin;
@@ -110,18 +110,37 @@ impl Provisioner {
             let available = payload.arches().to_vec();
             return Err(Error::NotForArch { pullspec: payload.pullspec().to_string(), arch, available });
         }
-        let fetch = Box::pin(async {
-            let turn = self.begin_fetch(place).await;
-            self.end_fetch(self.fetch(registry, payload, arch, entry).await, &turn)
-        });
-        let Some(forecast) = payload.boot_image(arch) else { return fetch.await };
-        let key = ImageKey { os_build: forecast.os_build.clone(), arch, kind: ImageKind::Full };
-        self.catalog.set_build(entry, key.os_build.clone());
-        let _only_once = self.lock_key(&key).await;
-        match self.find(&key, Expected::Release(forecast.sha256), place).await? {
-            Some(lease) => Ok(lease),
-            None => fetch.await,
+        let mut _only_once_by_key = None;
+        if let Some(forecast) = payload.boot_image(arch) {
+            let key = ImageKey { os_build: forecast.os_build.clone(), arch, kind: ImageKind::Full };
+            self.catalog.set_build(entry, key.os_build.clone());
+            _only_once_by_key = Some(self.keys.lock(&key).await);
+            if let Some(lease) = self.find(&key, Expected::Release(forecast.sha256), place).await? {
+                return Ok(lease);
+            }
         }
+        let iso = self.locate(registry, payload, arch).await?;
+        let source = iso.source();
+        let _only_once_by_source = self.sources.lock(&source).await;
+        if let Some((key, sha256)) = self.brought.get(&source)
+            && let Some(lease) = self.find(&key, Expected::Release(sha256), place).await?
+        {
+            return Ok(lease);
+        }
+        let turn = self.begin_fetch(place).await;
+        let fetched = Box::pin(self.fetch(registry, payload, arch, iso, entry)).await;
+        self.end_fetch(fetched, &turn)
+    }
+
+    /// Finds out where the image is. A search that fails counts as a fetch that did.
+    async fn locate(&self, registry: &Registry, payload: &Payload, arch: Arch) -> Result<LiveIso, Error> {
+        let located = Box::pin(LiveIso::locate(registry, payload, arch)).await;
+        if located.is_err() {
+            let statistics = self.catalog.statistics();
+            statistics.count_fetch();
+            statistics.count_failed_fetch();
+        }
+        Ok(located?)
     }
 
     async fn fetch(
@@ -129,9 +148,9 @@ impl Provisioner {
         registry: &Registry,
         payload: &Payload,
         arch: Arch,
+        mut iso: LiveIso,
         entry: EntryId,
     ) -> Result<Lease, Error> {
-        let mut iso = LiveIso::locate(registry, payload, arch).await?;
         let started = Instant::now();
         tracing::info!(
             release.version = %payload.version(), %arch, image = %iso.image(),
@@ -142,16 +161,16 @@ impl Provisioner {
         let sink = Progress::new(staging, Arc::clone(&self.catalog), Arc::new([entry]));
         let extracted = iso.extract(registry, sink).await?;
         let staging = extracted.sink.into_staging();
-        let (size, boot_image) = (staging.written(), extracted.stated);
-        let key = ImageKey { os_build: boot_image.os_build, arch, kind: ImageKind::Full };
-        let published =
-            self.blocking(move |_| staging.seal(Expected::Release(boot_image.sha256))?.publish(key)).await;
+        let (size, BootImage { os_build, sha256 }) = (staging.written(), extracted.stated);
+        let key = ImageKey { os_build, arch, kind: ImageKind::Full };
+        let published = self.blocking(move |_| staging.seal(Expected::Release(sha256))?.publish(key)).await;
         let lease = published.map_err(|source| match source {
             source @ image_store::Error::WrongDigest { .. } if !iso.is_of_payload() => {
                 Error::OtherImage { image: iso.image().to_string(), source }
             }
             source => source.into(),
         })?;
+        self.brought.note(iso.source(), lease.key().clone(), sha256);
         tracing::info!(
             release.version = %payload.version(), image.key = %lease.key(), image.bytes = size,
             image.sha256 = %lease.sha256(), duration.seconds = started.elapsed().as_secs_f64(),
@@ -204,13 +223,13 @@ impl Provisioner {
         error.is_retryable()
     }
 
-    /// Tries again to prepare the archive for the image that an entry serves, until that has one, can have none, or is
-    /// no longer wanted.
-    pub(crate) async fn retry_nmstate(&self, entry: EntryId, version: &OpenshiftVersion) {
+    /// Tries again to prepare the archive for the image that these entries serve, until that has one, can have none, or is
+    /// no longer wanted by any of them.
+    pub(crate) async fn retry_nmstate(&self, entries: &[EntryId], version: &OpenshiftVersion) {
         for wait in self.retry.waits() {
             // No lease is held meanwhile: the image may be retired.
             tokio::time::sleep(wait).await;
-            let Some(lease) = self.catalog.lease(entry) else { return };
+            let Some(lease) = entries.iter().find_map(|&entry| self.catalog.lease(entry)) else { return };
             if !self.prepare_nmstate(&lease, version).await {
                 return;
             }

@@ -28,24 +28,26 @@ pub struct Desired {
 }
 
 /// What a release, or entries of OS_IMAGES that name one, are wanted for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct WantedRelease {
-    /// With the architectures that OS_IMAGES does not bring.
     pub(crate) image: ReleaseImage,
-    /// Those that it brings, of a release whose payload tells its architectures.
-    pub(crate) covered: BTreeSet<Arch>,
+    /// The architectures that it is to bring: without those that OS_IMAGES brings. Of a release whose payload tells its
+    /// architectures they are brought if it has them.
+    pub(crate) arches: BTreeSet<Arch>,
     /// The builds that entries of OS_IMAGES state, if those are what asks for it.
     pub(crate) stated: Option<BTreeMap<Arch, OsBuild>>,
 }
 
-/// What remains of a piece of work beside another one.
-pub(crate) enum Remaining<W> {
-    /// All of it: the other has nothing to do with it, or also does what nobody wants.
-    All,
-    /// Some of it; the other does the rest, and nothing else.
-    Part(W),
-    /// The other does the same.
-    Nothing,
+/// What can be wanted in part.
+pub(crate) trait Wanted: Clone {
+    /// What of this whoever is at `other` brings as well. `None` if nothing.
+    fn common(&self, other: &Self) -> Option<Self>;
+
+    /// What of this is left without a part of it. `None` if nothing.
+    fn without(&self, part: &Self) -> Option<Self>;
+
+    /// Whether it wants the image of this version and architecture; that is `None` as long as only a payload knows.
+    fn wants(&self, version: &OpenshiftVersion, arch: Option<Arch>) -> bool;
 }
 
 /// The work that a list makes, each piece with its place in the list.
@@ -77,8 +79,8 @@ impl Work {
                             os_stream: None,
                             version_alias: image.openshift_version.clone(),
                         };
-                        let stated = Some(BTreeMap::new());
-                        (order, WantedRelease { image: release, covered: BTreeSet::new(), stated })
+                        let (arches, stated) = (BTreeSet::new(), Some(BTreeMap::new()));
+                        (order, WantedRelease { image: release, arches, stated })
                     });
                     wanted.add(image);
                 }
@@ -97,27 +99,16 @@ impl Work {
         let is_covered = |version: &OpenshiftVersion, arch: Arch| names.contains(&(version, arch));
         let mut covered = Vec::new();
         for (order, release) in (os_images.len()..).zip(releases) {
-            let version = &release.openshift_version;
-            let mut image = release.clone();
-            let mut of_release = BTreeSet::new();
-            match &mut image.architectures {
-                Architectures::OfPayload => {
-                    of_release = Arch::ALL.into_iter().filter(|&arch| is_covered(version, arch)).collect();
-                }
-                Architectures::Listed(arches) => {
-                    covered.extend(
-                        arches
-                            .iter()
-                            .filter(|&&arch| is_covered(version, arch))
-                            .map(|&arch| (release.clone(), arch)),
-                    );
-                    arches.retain(|&arch| !is_covered(version, arch));
-                    if arches.is_empty() {
-                        continue;
-                    }
-                }
+            let arches: &[Arch] = match &release.architectures {
+                Architectures::OfPayload => &Arch::ALL,
+                Architectures::Listed(arches) => arches,
+            };
+            let (of_os_images, arches): (BTreeSet<Arch>, BTreeSet<Arch>) =
+                arches.iter().partition(|&&arch| is_covered(&release.openshift_version, arch));
+            covered.extend(of_os_images.into_iter().map(|arch| (release.clone(), arch)));
+            if !arches.is_empty() {
+                of_releases.push((order, WantedRelease { image: release.clone(), arches, stated: None }));
             }
-            of_releases.push((order, WantedRelease { image, covered: of_release, stated: None }));
         }
         Self { os_images: images, releases: of_releases, covered }
     }
@@ -126,44 +117,54 @@ impl Work {
 impl WantedRelease {
     /// Adds the image of another architecture.
     fn add(&mut self, image: &OsImage) {
-        if let (Architectures::Listed(arches), Some(stated)) =
-            (&mut self.image.architectures, &mut self.stated)
-            && !arches.contains(&image.arch)
+        if let Some(stated) = &mut self.stated
+            && self.arches.insert(image.arch)
         {
-            arches.push(image.arch);
             stated.insert(image.arch, image.os_build.clone());
         }
     }
 
-    /// What of this is not done by `other`.
-    pub(crate) fn without(&self, other: &Self) -> Remaining<Self> {
-        if self == other {
-            return Remaining::Nothing;
-        }
-        let of = |wanted: &Self| {
+    /// Whether the payload tells the architectures, so that one that it has not is no mistake.
+    pub(crate) fn is_of_payload(&self) -> bool {
+        self.image.architectures == Architectures::OfPayload
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        let what = |wanted: &Self| {
             let ReleaseImage { openshift_version, version, version_alias, .. } = wanted.image.clone();
-            (openshift_version, version, version_alias, wanted.image.identity(), wanted.stated.is_some())
+            let kind = (wanted.is_of_payload(), wanted.stated.is_some());
+            (wanted.image.identity(), openshift_version, version, version_alias, kind)
         };
-        let (Architectures::Listed(wanted), Architectures::Listed(done)) =
-            (&self.image.architectures, &other.image.architectures)
-        else {
-            return Remaining::All;
-        };
-        let build = |wanted: &Self, arch| wanted.stated.as_ref().and_then(|stated| stated.get(arch)).cloned();
-        let is_part =
-            done.iter().all(|arch| wanted.contains(arch) && build(self, arch) == build(other, arch));
-        if of(self) != of(other) || !is_part {
-            return Remaining::All;
+        what(self) == what(other)
+    }
+
+    fn stated_build(&self, arch: Arch) -> Option<&OsBuild> {
+        self.stated.as_ref()?.get(&arch)
+    }
+
+    /// The same for the architectures of which this is true. `None` if there are none.
+    fn only(&self, is_meant: impl Fn(Arch) -> bool) -> Option<Self> {
+        let mut part = self.clone();
+        part.arches.retain(|arch| is_meant(*arch));
+        if let Some(stated) = &mut part.stated {
+            stated.retain(|arch, _| is_meant(*arch));
         }
-        let rest: Vec<_> = wanted.iter().copied().filter(|arch| !done.contains(arch)).collect();
-        if rest.is_empty() {
-            return Remaining::Nothing;
-        }
-        let mut missing = self.clone();
-        if let Some(stated) = &mut missing.stated {
-            stated.retain(|arch, _| rest.contains(arch));
-        }
-        missing.image.architectures = Architectures::Listed(rest);
-        Remaining::Part(missing)
+        (!part.arches.is_empty()).then_some(part)
+    }
+}
+
+impl Wanted for WantedRelease {
+    fn common(&self, other: &Self) -> Option<Self> {
+        let is_common =
+            |arch| other.arches.contains(&arch) && self.stated_build(arch) == other.stated_build(arch);
+        self.is_like(other).then(|| self.only(is_common))?
+    }
+
+    fn without(&self, part: &Self) -> Option<Self> {
+        self.only(|arch| !part.arches.contains(&arch))
+    }
+
+    fn wants(&self, _: &OpenshiftVersion, arch: Option<Arch>) -> bool {
+        arch.is_none_or(|arch| self.arches.contains(&arch))
     }
 }

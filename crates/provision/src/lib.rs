@@ -12,15 +12,18 @@ mod attempt;
 mod blocking;
 mod collect;
 mod desired;
+mod once;
 pub mod origin;
 mod os_image;
 pub mod os_images;
+mod piece;
 mod progress;
 mod provisioner;
 mod provisioning;
 mod queue;
 mod release;
 mod retry;
+mod roster;
 
 pub use collect::Collector;
 pub use desired::Desired;

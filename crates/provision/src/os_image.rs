@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use coreos_names::{OpenshiftVersion, Sha256, WithCauses};
+use coreos_names::{Arch, OpenshiftVersion, Sha256, WithCauses};
 use image_store::{DesiredImage, EntryId, Expected, ImageKey, ImageState, Lease};
 use sha2::Digest as _;
 
 use crate::attempt::Error;
-use crate::desired::Remaining;
+use crate::desired::Wanted;
 use crate::origin::OriginUrl;
 use crate::os_images::{OsImage, Source};
+use crate::piece::Journey;
 use crate::progress::Progress;
 use crate::provisioner::Provisioner;
-use crate::provisioning::{Journey, Roster};
 use crate::queue::{Place, Turn};
 use crate::retry::failed;
+use crate::roster::{Entry, Roster};
 
 /// An image that entries of OS_IMAGES want from a web server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,17 +44,6 @@ impl WantedOsImage {
     /// Whether it is the image of this key.
     pub(crate) fn is_for(&self, key: &ImageKey) -> bool {
         self.key == *key
-    }
-
-    /// What of this is not done by `other`.
-    pub(crate) fn without(&self, other: &Self) -> Remaining<Self> {
-        let is_part = other.versions.iter().all(|version| self.versions.contains(version));
-        if (&self.key, &self.url, self.expected) != (&other.key, &other.url, other.expected) || !is_part {
-            return Remaining::All;
-        }
-        let mut rest = self.clone();
-        rest.versions.retain(|version| !other.versions.contains(version));
-        if rest.versions.is_empty() { Remaining::Nothing } else { Remaining::Part(rest) }
     }
 
     /// What an interrupted download of this image from this place is known by. The place may hold secrets, so that it
@@ -86,6 +76,29 @@ impl WantedOsImage {
     }
 }
 
+impl WantedOsImage {
+    fn only(&self, is_meant: impl Fn(&OpenshiftVersion) -> bool) -> Option<Self> {
+        let mut part = self.clone();
+        part.versions.retain(is_meant);
+        (!part.versions.is_empty()).then_some(part)
+    }
+}
+
+impl Wanted for WantedOsImage {
+    fn common(&self, other: &Self) -> Option<Self> {
+        let is_like = (&self.key, &self.url, self.expected) == (&other.key, &other.url, other.expected);
+        is_like.then(|| self.only(|version| other.versions.contains(version)))?
+    }
+
+    fn without(&self, part: &Self) -> Option<Self> {
+        self.only(|version| !part.versions.contains(version))
+    }
+
+    fn wants(&self, version: &OpenshiftVersion, _: Option<Arch>) -> bool {
+        self.versions.contains(version)
+    }
+}
+
 /// An image whose entries are in the catalog. Several entries of the configuration may want the same one.
 pub(crate) struct DesiredOsImage {
     provisioner: Arc<Provisioner>,
@@ -101,7 +114,7 @@ impl DesiredOsImage {
         provisioner: &Arc<Provisioner>,
         wanted: WantedOsImage,
         order: usize,
-        roster: &Roster,
+        roster: &Roster<WantedOsImage>,
     ) -> Self {
         let catalog = &provisioner.catalog;
         let add = |version: &OpenshiftVersion| {
@@ -115,8 +128,11 @@ impl DesiredOsImage {
             entry
         };
         let entries: Arc<[_]> = wanted.versions.iter().map(add).collect();
-        let listed = wanted.versions.iter().cloned().zip(entries.iter().copied());
-        roster.set(listed.map(|(version, entry)| (version, wanted.key.arch, entry)));
+        roster.replace(|wanted, _| {
+            let of_version = wanted.versions.iter().cloned().zip(entries.iter().copied());
+            let arch = Some(wanted.key.arch);
+            of_version.map(|(openshift_version, id)| Entry { openshift_version, arch, id }).collect()
+        });
         let newest_openshift_version =
             wanted.versions.iter().max().cloned().expect("an image is wanted by at least one entry");
         let place = Place::new(Arc::clone(&entries), order);
@@ -125,6 +141,8 @@ impl DesiredOsImage {
 }
 
 impl Journey for DesiredOsImage {
+    type Wanted = WantedOsImage;
+
     /// Makes the image ready if an earlier process brought it in. Reads no image whole.
     async fn serve_known(&mut self) {
         let (key, expected) = (self.wanted.key.clone(), self.wanted.expected);
@@ -178,14 +196,14 @@ impl Journey for DesiredOsImage {
 
 impl DesiredOsImage {
     async fn retry_nmstate(&self, is_necessary: bool) {
-        if let Some(&entry) = self.entries.first().filter(|_| is_necessary) {
-            self.provisioner.retry_nmstate(entry, &self.newest_openshift_version).await;
+        if is_necessary {
+            self.provisioner.retry_nmstate(&self.entries, &self.newest_openshift_version).await;
         }
     }
 
     async fn attempt(&self) -> Result<Lease, Error> {
         self.set_state(&ImageState::Waiting);
-        let _only_once = self.provisioner.lock_key(&self.wanted.key).await;
+        let _only_once = self.provisioner.keys.lock(&self.wanted.key).await;
         if let Some(lease) =
             self.provisioner.find(&self.wanted.key, self.wanted.expected, &self.place).await?
         {

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use coreos_names::{Arch, ImageKind, OpenshiftVersion, OsBuild, Sha256};
 use image_store::ImageKey;
 use oci_registry::InvalidReference;
-use release_payload::Reference;
+use release_payload::{OsImageEntry, Reference};
+use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::origin::{InvalidOriginUrl, OriginUrl};
@@ -42,7 +42,7 @@ impl OsImage {
 pub enum Source {
     /// A web server.
     Web(OriginUrl),
-    /// A release image that carries it, written `release-image://` and the pullspec.
+    /// A release image that carries it, written as [`OsImageEntry`] has it.
     Release(Reference),
 }
 
@@ -61,9 +61,8 @@ impl FromStr for Source {
     type Err = InvalidSource;
 
     fn from_str(text: &str) -> Result<Self, InvalidSource> {
-        let of_release = text.strip_prefix(OsImageEntry::RELEASE_IMAGE_SCHEME);
-        Ok(match of_release.and_then(|rest| rest.strip_prefix("://")) {
-            Some(pullspec) => Self::Release(pullspec.parse()?),
+        Ok(match OsImageEntry::release_of(text) {
+            Some(release) => Self::Release(release?),
             None => Self::Web(text.parse()?),
         })
     }
@@ -73,36 +72,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Web(url) => url.fmt(f),
-            Self::Release(pullspec) => write!(f, "{}://{pullspec}", OsImageEntry::RELEASE_IMAGE_SCHEME),
-        }
-    }
-}
-
-/// One element of the list as assisted-service wants it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct OsImageEntry {
-    openshift_version: String,
-    cpu_architecture: &'static str,
-    version: String,
-    url: String,
-}
-
-impl OsImageEntry {
-    /// The scheme of an image that is inside a release. assisted-service takes any URL that is not empty.
-    pub const RELEASE_IMAGE_SCHEME: &str = "release-image";
-
-    /// An image that this service takes out of a release.
-    pub fn of_release(
-        openshift_version: &OpenshiftVersion,
-        arch: Arch,
-        os_build: &OsBuild,
-        release: &Reference,
-    ) -> Self {
-        Self {
-            openshift_version: openshift_version.to_string(),
-            cpu_architecture: arch.name(),
-            version: os_build.to_string(),
-            url: format!("{}://{release}", Self::RELEASE_IMAGE_SCHEME),
+            Self::Release(pullspec) => f.write_str(&OsImageEntry::url_of(pullspec)),
         }
     }
 }
@@ -269,6 +239,21 @@ mod tests {
         );
         let [image] = parse(&json).unwrap().try_into().unwrap();
         assert_eq!((image.kind, image.sha256), (ImageKind::Disconnected, Some(SHA256.parse().unwrap())));
+    }
+
+    #[test]
+    fn what_is_written_of_a_release_is_read_back() {
+        let entry = OsImageEntry {
+            openshift_version: "4.18".parse().unwrap(),
+            arch: Arch::Arm64,
+            os_build: "418.94.202511191518-0".parse().unwrap(),
+            release: "quay.io/openshift-release-dev/ocp-release:4.18.30-multi".parse().unwrap(),
+        };
+        let [read] = parse(&serde_json::to_string(&[&entry]).unwrap()).unwrap().try_into().unwrap();
+        assert_eq!(read.source.to_string(), entry.url());
+        let OsImageEntry { openshift_version, arch, os_build, release } = entry;
+        let (kind, source, sha256) = (ImageKind::Full, Source::Release(release), None);
+        assert_eq!(read, OsImage { openshift_version, os_build, arch, kind, source, sha256 });
     }
 
     #[test]

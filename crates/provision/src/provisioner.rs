@@ -1,15 +1,16 @@
 //! What all who bring images in share.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coreos_names::Sha256;
 use image_store::{Catalog, ImageKey, ImageStore};
 use oci_registry::Registry;
-use release_payload::SignaturePolicy;
+use release_payload::{IsoSource, SignaturePolicy};
 use tokio::sync::watch;
 
+use crate::once::{Brought, Locks};
 use crate::origin::Origin;
 use crate::queue::Queue;
 use crate::retry::RetryPolicy;
@@ -29,7 +30,11 @@ pub struct Provisioner {
     pub(crate) searches: Arc<Queue>,
     /// Held while what a release was resolved to is written anew.
     pub(crate) records: tokio::sync::Mutex<()>,
-    keys: Mutex<BTreeMap<ImageKey, Arc<tokio::sync::Mutex<()>>>>,
+    /// Held while an image is brought in, so that all who share it fetch it once.
+    pub(crate) keys: Locks<ImageKey>,
+    /// The same for images of which nobody can say before which one it is.
+    pub(crate) sources: Locks<IsoSource>,
+    pub(crate) brought: Brought,
 }
 
 impl Provisioner {
@@ -45,9 +50,20 @@ impl Provisioner {
     ) -> Self {
         let [downloads, searches] = [(); 2].map(|()| Queue::new(Arc::clone(&catalog), concurrent_downloads));
         let registry = watch::Sender::new(registry);
-        let (records, keys) = (tokio::sync::Mutex::default(), Mutex::default());
-        let signatures = None;
-        Self { registry, origin, store, catalog, retry, signatures, downloads, searches, records, keys }
+        Self {
+            registry,
+            origin,
+            store,
+            catalog,
+            retry,
+            signatures: None,
+            downloads,
+            searches,
+            records: tokio::sync::Mutex::default(),
+            keys: Locks::default(),
+            sources: Locks::default(),
+            brought: Brought::default(),
+        }
     }
 
     /// The same, refusing releases that the policy does not accept, also those that an earlier process brought in.
@@ -73,16 +89,6 @@ impl Provisioner {
     /// The client that is in use now and from now on.
     pub(crate) fn registry(&self) -> RegistryInUse {
         RegistryInUse(self.registry.subscribe())
-    }
-
-    /// Held while an image is brought in, so that all who share it fetch it once.
-    pub(crate) async fn lock_key(&self, key: &ImageKey) -> tokio::sync::OwnedMutexGuard<()> {
-        let lock = {
-            let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-            keys.retain(|_, lock| Arc::strong_count(lock) > 1);
-            Arc::clone(keys.entry(key.clone()).or_default())
-        };
-        lock.lock_owned().await
     }
 }
 

@@ -1,115 +1,82 @@
-//! One release of the configuration, from its announcement to its last image.
+//! One release of the configuration, from its announcement to its last image: its entries, and what an earlier process
+//! knew of it. What the registry is asked for is in `release::bring`.
+
+mod bring;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coreos_names::{Arch, ImageKind, OpenshiftVersion, WithCauses};
-use image_store::{
-    DesiredImage, EntryId, Expected, ImageState, ImageStore, Lease, ResolvedImage, ResolvedRelease,
-};
-use oci_registry::Registry;
+use coreos_names::{Arch, ImageKind, OpenshiftVersion, OsBuild, WithCauses};
+use image_store::{DesiredImage, EntryId, Expected, ImageState, Lease, ResolvedImage, ResolvedRelease};
 use release_payload::release_images::{Architectures, ReleaseImage};
-use release_payload::{OsStream, Payload, Reference, Verification};
 use tokio::task::JoinSet;
 
-use crate::attempt::Error;
 use crate::desired::WantedRelease;
+use crate::piece::Journey;
 use crate::provisioner::Provisioner;
-use crate::provisioning::{Journey, Roster};
 use crate::queue::Place;
-use crate::retry::failed;
+use crate::roster::{Entry, Roster};
 
 /// A release whose entries are in the catalog.
 pub(crate) struct Release {
     provisioner: Arc<Provisioner>,
     image: ReleaseImage,
-    wanted: WantedRelease,
-    entries: Entries,
-    roster: Roster,
+    /// The builds that entries of OS_IMAGES state, if those are what asks for it.
+    stated: Option<BTreeMap<Arch, OsBuild>>,
+    roster: Roster<WantedRelease>,
     /// Where it stands in the configuration, behind OS_IMAGES.
     order: usize,
-    /// Whether it was said that OS_IMAGES brings some architectures.
-    said: bool,
     /// What an earlier process knew of it.
     known: Option<ResolvedRelease>,
 }
 
-/// The release's entries in the catalog.
-enum Entries {
-    /// The payload will tell its architectures.
-    Unknown(EntryId),
-    /// One for each architecture.
-    Known(BTreeMap<Arch, EntryId>),
-}
-
 impl Release {
-    /// Adds the release's images to the catalog, except those that OS_IMAGES brings.
+    /// Adds the images that the release is to bring to the catalog: one entry for each architecture, or one for all while
+    /// only the payload knows them.
     pub(crate) fn announce(
         provisioner: Arc<Provisioner>,
         wanted: WantedRelease,
         order: usize,
-        roster: Roster,
+        roster: Roster<WantedRelease>,
     ) -> Self {
-        let entries = Entries::Known(BTreeMap::new());
-        let image = wanted.image.clone();
-        let mut release =
-            Self { provisioner, image, wanted, entries, roster, order, said: false, known: None };
-        let catalog = &release.provisioner.catalog;
-        release.entries = match &release.image.architectures {
-            Architectures::OfPayload => Entries::Unknown(catalog.add(release.desired(None))),
-            Architectures::Listed(arches) => {
-                let add = |&arch| (arch, catalog.add(release.desired(Some(arch))));
-                Entries::Known(arches.iter().map(add).collect())
-            }
+        let is_of_payload = wanted.is_of_payload();
+        let WantedRelease { image, arches, stated } = wanted;
+        let release = Self { provisioner, image, stated, roster, order, known: None };
+        let add = |arch| release.entry(arch, release.provisioner.catalog.add(release.desired(arch)));
+        let entries = if is_of_payload {
+            vec![add(None)]
+        } else {
+            arches.into_iter().map(|arch| add(Some(arch))).collect()
         };
-        for (arch, build) in release.wanted.stated.iter().flatten() {
-            if let Some(&entry) = release.entries().get(arch) {
+        release.roster.replace(|_, _| entries);
+        for (arch, entry) in release.entries() {
+            if let Some(build) = release.stated_build(arch) {
                 release.provisioner.catalog.set_build(entry, build.clone());
             }
         }
-        release.enrol();
         release
     }
 
     fn desired(&self, arch: Option<Arch>) -> DesiredImage {
-        let is_os_image = self.wanted.stated.is_some();
         DesiredImage {
             openshift_version: self.image.openshift_version.clone(),
-            release_version: (!is_os_image).then(|| self.image.version_alias.clone()),
+            release_version: self.stated.is_none().then(|| self.image.version_alias.clone()),
             arch,
             kind: ImageKind::Full,
         }
     }
 
-    /// Says which entries there are.
-    fn enrol(&self) {
-        let version = &self.image.openshift_version;
-        match &self.entries {
-            // Any architecture will do: nobody looks for it.
-            Entries::Unknown(id) => self.roster.set([(version.clone(), Arch::X86_64, *id)]),
-            Entries::Known(entries) => {
-                self.roster.set(entries.iter().map(|(&arch, &id)| (version.clone(), arch, id)));
-            }
-        }
+    fn entry(&self, arch: Option<Arch>, id: EntryId) -> Entry {
+        Entry { openshift_version: self.image.openshift_version.clone(), arch, id }
     }
 
-    /// Those of the payload's architectures that OS_IMAGES does not bring. Says once which ones it does.
-    fn uncovered(&mut self, arches: &[Arch]) -> Vec<Arch> {
-        let is_covered = |arch: &Arch| self.wanted.covered.contains(arch);
-        let (covered, wanted): (Vec<_>, _) = arches.iter().copied().partition(is_covered);
-        if !self.said {
-            for arch in covered {
-                say_that_it_is_covered(&self.image, arch);
-            }
-        }
-        self.said = true;
-        wanted
+    fn stated_build(&self, arch: Arch) -> Option<&OsBuild> {
+        self.stated.as_ref()?.get(&arch)
     }
 
     /// Says if an entry of OS_IMAGES states another build than its release has.
     fn check_build(&self, arch: Arch, lease: &Lease) {
-        let stated = self.wanted.stated.as_ref().and_then(|stated| stated.get(&arch));
-        if let Some(stated) = stated.filter(|stated| **stated != lease.key().os_build) {
+        if let Some(stated) = self.stated_build(arch).filter(|stated| **stated != lease.key().os_build) {
             tracing::warn!(
                 release.pullspec = %self.image.pullspec, %arch, %stated, image.key = %lease.key(),
                 "the release has another build than its entry in OS_IMAGES says; it is served under its own"
@@ -118,15 +85,9 @@ impl Release {
     }
 }
 
-/// Says that a release's image is not fetched.
-pub(crate) fn say_that_it_is_covered(release: &ReleaseImage, arch: Arch) {
-    tracing::info!(
-        release.pullspec = %release.pullspec, openshift.version = %release.openshift_version, %arch,
-        "OS_IMAGES has an image for this version and architecture; the release's is not fetched"
-    );
-}
-
 impl Journey for Release {
+    type Wanted = WantedRelease;
+
     /// Makes images ready that an earlier process brought in and nobody has touched since, with no network at all. Reads
     /// no image whole.
     async fn serve_known(&mut self) {
@@ -151,7 +112,7 @@ impl Journey for Release {
             );
         }
         self.reconcile(&known.arches);
-        for (&arch, &entry) in self.entries() {
+        for (arch, entry) in self.entries() {
             let Some(ResolvedImage { key, sha256, .. }) = known.images.get(&arch).cloned() else { continue };
             match self
                 .provisioner
@@ -193,8 +154,8 @@ impl Release {
     /// restored. Asks nobody either.
     async fn serve_touched(&self) {
         let Some(known) = &self.known else { return };
-        for (arch, &entry) in self.entries() {
-            let Some(image) = known.images.get(arch) else { continue };
+        for (arch, entry) in self.entries() {
+            let Some(image) = known.images.get(&arch) else { continue };
             if self.provisioner.catalog.lease(entry).is_some() {
                 continue;
             }
@@ -213,7 +174,7 @@ impl Release {
         self.provisioner.catalog.set_state(entry, ImageState::Ready(lease));
     }
 
-    async fn bring_what_is_missing(mut self) {
+    async fn bring_what_is_missing(self) {
         // A digest never means another image; a tag is asked again, in case it moved.
         if let Some(digest) = self.image.pullspec.digest()
             && self.is_complete(&digest.to_string())
@@ -230,227 +191,71 @@ impl Release {
     /// For the images that an earlier process brought in. Returns what has to be tried again.
     async fn prepare_nmstate(&self) -> JoinSet<()> {
         let mut again = JoinSet::new();
-        for &entry in self.entries().values() {
+        for (_, entry) in self.entries() {
             if let Some(lease) = self.provisioner.catalog.lease(entry)
                 && self.provisioner.prepare_nmstate(&lease, &self.image.version).await
             {
                 let (provisioner, version) = (Arc::clone(&self.provisioner), self.image.version.clone());
-                again.spawn(async move { provisioner.retry_nmstate(entry, &version).await });
+                again.spawn(async move { provisioner.retry_nmstate(&[entry], &version).await });
             }
         }
         again
     }
 
-    /// Reads the payload, trying until it succeeds.
-    async fn resolve(&self) -> Payload {
-        let mut waits = self.provisioner.retry.waits();
-        let mut registry = self.provisioner.registry();
-        loop {
-            let client = registry.current();
-            let looked_up =
-                self.provisioner.look_up(&client, &self.image.pullspec, self.image.os_stream).await;
-            let error = match looked_up.map_err(Error::from).and_then(|payload| self.check_version(payload)) {
-                Ok(payload) => return payload,
-                Err(error) => error,
-            };
-            let wait = self.provisioner.retry.wait_after(&error, &mut waits);
-            tracing::error!(
-                release.pullspec = %self.image.pullspec, error = %WithCauses(&error),
-                retry.seconds = wait.as_secs(), "cannot resolve the release"
-            );
-            self.set_all(&failed(&error, wait));
-            registry.rest(wait).await;
-        }
-    }
-
-    /// Says if the release is another one than its entry says, or refuses it where signatures are asked for.
-    fn check_version(&self, payload: Payload) -> Result<Payload, Error> {
-        let (configured, actual) = (&self.image.version, payload.version());
-        if self.wanted.stated.is_some() || actual == configured {
-            return Ok(payload);
-        }
-        if self.provisioner.signatures.is_some() {
-            let (pullspec, configured) = (self.image.pullspec.to_string(), configured.clone());
-            return Err(Error::OtherVersion { pullspec, configured, actual: actual.clone() });
-        }
-        tracing::warn!(
-            release.pullspec = %self.image.pullspec, %configured, %actual,
-            "the release image is of another version than its entry in RELEASE_IMAGES says"
-        );
-        Ok(payload)
-    }
-
-    /// Brings the images of all architectures in, side by side.
-    async fn bring_images(self, payload: Payload) {
-        let (payload, release) = (Arc::new(payload), Arc::new(self));
-        let mut images = JoinSet::new();
-        for (&arch, &entry) in release.entries() {
-            let (payload, release) = (Arc::clone(&payload), Arc::clone(&release));
-            let (provisioner, version) = (Arc::clone(&release.provisioner), release.image.version.clone());
-            let place = Place::new([entry].into(), release.order);
-            images.spawn(async move {
-                let (lease, payload) = release.bring_image(payload, arch, entry, &place).await;
-                release.check_build(arch, &lease);
-                let again = provisioner.prepare_nmstate(&lease, &version).await;
-                provisioner.record(release.image.identity(), &payload, &lease).await;
-                provisioner.catalog.set_state(entry, ImageState::Ready(lease));
-                if again {
-                    provisioner.retry_nmstate(entry, &version).await;
-                }
-            });
-        }
-        while let Some(ended) = images.join_next().await {
-            if let Err(panic) = ended {
-                tracing::error!(release.pullspec = %release.image.pullspec, error = %panic, "one image is given up");
-            }
-        }
-    }
-
-    /// Brings one image in, trying until it succeeds. Returns the payload it came from in the end.
-    async fn bring_image(
-        &self,
-        mut payload: Arc<Payload>,
-        arch: Arch,
-        entry: EntryId,
-        place: &Arc<Place>,
-    ) -> (Lease, Arc<Payload>) {
-        let provisioner = &self.provisioner;
-        let mut waits = provisioner.retry.waits();
-        let mut registry = provisioner.registry();
-        loop {
-            let error = match provisioner.attempt(&registry.current(), &payload, arch, entry, place).await {
-                Ok(lease) => return (lease, payload),
-                Err(error) => error,
-            };
-            place.count_failure();
-            let wait = provisioner.retry.wait_after(&error, &mut waits);
-            tracing::error!(
-                release.pullspec = %payload.pullspec(), %arch, error = %WithCauses(&error),
-                retry.seconds = wait.as_secs(), "cannot bring in the live ISO"
-            );
-            provisioner.catalog.set_state(entry, failed(&error, wait));
-            registry.rest(wait).await;
-            // The same release would only be downloaded to fail in the same way.
-            while error.is_content() {
-                let client = registry.current();
-                let other = provisioner.look_up(&client, payload.pullspec(), payload.os_stream()).await;
-                match other.map_err(Error::from).and_then(|other| self.check_version(other)) {
-                    Ok(other) if other.digest() != payload.digest() => {
-                        payload = Arc::new(other);
-                        break;
-                    }
-                    _ => {
-                        provisioner.catalog.set_state(entry, failed(&error, wait));
-                        registry.rest(wait).await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Gives a release whose configuration names no architectures one entry for each that its payload has.
-    fn reconcile(&mut self, arches: &[Arch]) {
+    /// Gives a release whose configuration names no architectures one entry for each that its payload has and it is to
+    /// bring.
+    fn reconcile(&self, arches: &[Arch]) {
         if self.image.architectures != Architectures::OfPayload {
             return;
         }
-        let arches = &self.uncovered(arches);
-        let catalog = Arc::clone(&self.provisioner.catalog);
-        let mut entries = match &self.entries {
-            Entries::Unknown(id) => {
-                let ids = catalog.replace(*id, arches.iter().map(|arch| self.desired(Some(*arch))));
-                arches.iter().copied().zip(ids).collect()
+        let catalog = &self.provisioner.catalog;
+        self.roster.replace(|wanted, entries| {
+            let mut missing: Vec<Arch> =
+                arches.iter().copied().filter(|arch| wanted.arches.contains(arch)).collect();
+            let (mut unknown, mut there) = (None, Vec::new());
+            for entry in entries {
+                match entry.arch {
+                    None => unknown = Some(entry.id),
+                    Some(arch) if missing.contains(&arch) => {
+                        missing.retain(|other| *other != arch);
+                        there.push(entry);
+                    }
+                    Some(_) => catalog.remove(entry.id),
+                }
             }
-            Entries::Known(entries) => entries.clone(),
-        };
-        entries.retain(|arch, id| {
-            let is_there = arches.contains(arch);
-            if !is_there {
-                catalog.remove(*id);
-            }
-            is_there
+            let desired = missing.iter().map(|&arch| self.desired(Some(arch)));
+            let ids = match unknown {
+                Some(id) => catalog.replace(id, desired),
+                None => desired.map(|desired| catalog.add(desired)).collect(),
+            };
+            there.extend(missing.iter().zip(ids).map(|(&arch, id)| self.entry(Some(arch), id)));
+            there
         });
-        for &arch in arches {
-            entries.entry(arch).or_insert_with(|| catalog.add(self.desired(Some(arch))));
-        }
-        self.entries = Entries::Known(entries);
-        self.enrol();
     }
 
-    fn entries(&self) -> &BTreeMap<Arch, EntryId> {
-        static NONE: BTreeMap<Arch, EntryId> = BTreeMap::new();
-        match &self.entries {
-            Entries::Unknown(_) => &NONE,
-            Entries::Known(entries) => entries,
-        }
+    /// Those whose architectures are known.
+    fn entries(&self) -> Vec<(Arch, EntryId)> {
+        self.roster.entries().into_iter().filter_map(|entry| Some((entry.arch?, entry.id))).collect()
     }
 
     /// Whether every image of the release with this digest is ready.
     fn is_complete(&self, release_digest: &str) -> bool {
         let Some(known) = &self.known else { return false };
-        let is_there = |(arch, id): (&Arch, &EntryId)| {
+        let is_there = |(arch, id): (Arch, EntryId)| {
             let of_this_release =
-                known.images.get(arch).is_some_and(|image| image.release_digest == release_digest);
-            of_this_release && self.provisioner.catalog.lease(*id).is_some()
+                known.images.get(&arch).is_some_and(|image| image.release_digest == release_digest);
+            of_this_release && self.provisioner.catalog.lease(id).is_some()
         };
         let all_known = match self.image.architectures {
             Architectures::Listed(_) => true,
             Architectures::OfPayload => known.digest == release_digest,
         };
-        all_known && self.entries().iter().all(is_there)
+        all_known && self.entries().into_iter().all(is_there)
     }
 
     fn set_all(&self, state: &ImageState) {
-        match &self.entries {
-            Entries::Unknown(id) => self.provisioner.catalog.set_state(*id, state.clone()),
-            Entries::Known(entries) => {
-                for &id in entries.values() {
-                    self.provisioner.catalog.set_state(id, state.clone());
-                }
-            }
-        }
-    }
-}
-
-impl Provisioner {
-    /// Finds out what a release holds, and counts it.
-    async fn look_up(
-        &self,
-        registry: &Registry,
-        pullspec: &Reference,
-        os_stream: Option<OsStream>,
-    ) -> Result<Payload, release_payload::Error> {
-        let statistics = self.catalog.statistics();
-        statistics.count_lookup();
-        let result = Payload::resolve(registry, pullspec, self.signatures.as_ref()).await;
-        if result.is_err() {
-            statistics.count_failed_lookup();
-        }
-        result.map(|payload| payload.with_os_stream(os_stream))
-    }
-
-    /// Notes in the index that a release has brought an image. What it has brought before of other architectures, or of
-    /// this one as long as that is not there, stays noted: it is served, also after a restart.
-    async fn record(&self, identity: String, payload: &Payload, lease: &Lease) {
-        let digest = payload.digest().to_string();
-        let (version, arches) = (payload.version().clone(), payload.arches().to_vec());
-        let image = ResolvedImage {
-            key: lease.key().clone(),
-            sha256: lease.sha256(),
-            release_digest: digest.clone(),
-            verified_by: payload.verification().map(Verification::keyrings).unwrap_or_default(),
-        };
-        let _one_by_one = self.records.lock().await;
-        let recorded = self.blocking(move |store: &ImageStore| {
-            if !image.verified_by.is_empty() {
-                store.note_verified(&image.key, image.sha256, &image.verified_by)?;
-            }
-            let known = store.resolved_release(&identity)?.map(|known| known.images);
-            let mut images = known.unwrap_or_default();
-            images.insert(image.key.arch, image);
-            store.record_release(&ResolvedRelease { pullspec: identity, digest, version, arches, images })
-        });
-        if let Err(error) = recorded.await {
-            tracing::warn!(error = %WithCauses(&error), "cannot write the index; a restart will ask the registry again");
+        for entry in self.roster.entries() {
+            self.provisioner.catalog.set_state(entry.id, state.clone());
         }
     }
 }

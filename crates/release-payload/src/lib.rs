@@ -18,6 +18,7 @@ mod live_iso;
 mod locate;
 mod manifests;
 pub mod mirror_sets;
+mod os_image_entry;
 mod os_stream;
 mod payload;
 pub mod release_images;
@@ -27,8 +28,9 @@ mod survey;
 
 pub use error::{Attempt, Error, Problem, Reason};
 pub use live_iso::{ExtractedIso, IsoSink};
-pub use locate::LiveIso;
+pub use locate::{IsoSource, LiveIso};
 pub use oci_registry::Reference;
+pub use os_image_entry::OsImageEntry;
 pub use os_stream::{OsStream, UnknownOsStream};
 pub use payload::Payload;
 pub use release_signature::{SignaturePolicy, Verification};

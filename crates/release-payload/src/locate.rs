@@ -46,12 +46,24 @@ pub(crate) struct Found {
 }
 
 /// How the payload vouches for an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Pinned {
     /// By its digest, so for everything in it.
     Image,
     /// By the SHA-256 that its ISO must have, and not for anything beside it.
     Iso,
+}
+
+/// All that decides which ISO is taken out of an image and what is stated of it. From the same source comes the same ISO,
+/// whatever release and place it is found by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IsoSource {
+    arch: Arch,
+    pinned: Pinned,
+    /// From the lowest on.
+    layers: Vec<Digest>,
+    /// The generations that will do, the preferred one first, and what the release announces of each.
+    announced: Vec<(OsStream, Option<BootImage>)>,
 }
 
 impl LiveIso {
@@ -77,6 +89,18 @@ impl LiveIso {
     /// [`LiveIso::extract`]: where no generation is asked for, the image tells.
     pub fn os_stream(&self) -> Option<OsStream> {
         self.os_stream
+    }
+
+    /// What the ISO would be taken from, or was.
+    pub fn source(&self) -> IsoSource {
+        let (payload, arch) = (self.search.payload(), self.search.arch());
+        let announced = |stream| (stream, payload.boot_image_of(stream, arch).cloned());
+        IsoSource {
+            arch,
+            pinned: self.found.pinned,
+            layers: self.found.manifest.layers.iter().map(|layer| layer.digest).collect(),
+            announced: payload.os_streams().into_iter().map(announced).collect(),
+        }
     }
 
     /// Whether it is the image that the payload names. Another one is used only for an ISO that the payload announces, so

@@ -8,7 +8,7 @@ use coreos_names::{Arch, OsBuild, Sha256};
 use serde::Deserialize;
 
 /// The live ISO of one architecture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BootImage {
     /// The operating system's build, the RHCOS version.
     pub os_build: OsBuild,

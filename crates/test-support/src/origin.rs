@@ -21,7 +21,7 @@ use crate::registry::Certificate;
 use crate::registry::answer::{redirect, refusal};
 use crate::registry::fault::Faults;
 use crate::registry::log::Log;
-pub use crate::registry::{Fault, Request};
+pub use crate::registry::{Fault, Gate, Request};
 
 /// The server.
 #[derive(Debug)]

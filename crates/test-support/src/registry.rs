@@ -18,7 +18,7 @@ mod token;
 
 pub use certificate::{Certificate, ClientCertificate};
 pub use docker::{DockerRegistry, LoggedRequest};
-pub use fault::Fault;
+pub use fault::{Fault, Gate};
 pub use fault_proxy::{FaultProxy, LineFault};
 pub use forward_proxy::ForwardProxy;
 pub use log::Request;

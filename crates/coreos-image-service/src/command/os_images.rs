@@ -6,9 +6,8 @@ use anyhow::{Context, ensure};
 use clap::{ArgMatches, Command};
 use coreos_names::{Arch, OpenshiftVersion, OsBuild, WithCauses};
 use oci_registry::Registry;
-use provision::os_images::OsImageEntry;
 use release_payload::release_images::{Architectures, ReleaseImage};
-use release_payload::{Payload, SignaturePolicy};
+use release_payload::{OsImageEntry, Payload, SignaturePolicy};
 
 use super::merged;
 use crate::settings::{ReleaseSettings, signatures, table};
@@ -79,8 +78,11 @@ impl OsImages {
         let entry = |((openshift_version, arch), (release, os_build)): (
             &(OpenshiftVersion, Arch),
             &(ReleaseImage, OsBuild),
-        )| {
-            OsImageEntry::of_release(openshift_version, *arch, os_build, &release.pullspec)
+        )| OsImageEntry {
+            openshift_version: openshift_version.clone(),
+            arch: *arch,
+            os_build: os_build.clone(),
+            release: release.pullspec.clone(),
         };
         self.0.iter().map(entry).collect()
     }

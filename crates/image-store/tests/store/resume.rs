@@ -140,6 +140,22 @@ fn bytes_that_are_missing_are_noticed() {
 }
 
 #[test]
+fn bytes_that_could_not_be_forgotten_are_not_taken_for_those_of_the_next_version() {
+    let (directory, iso) = (TempDir::new().unwrap(), iso());
+    let store = open(&directory);
+    let mut staging = half(&store, &iso, Some("\"v1\""));
+    // The journal cannot be written, as on a full disk.
+    fs::remove_file(journal(&directory)).unwrap();
+    fs::create_dir(journal(&directory)).unwrap();
+    assert!(staging.restart(Some("\"v2\"")).is_err());
+    assert_eq!(staging.written(), 0);
+    fs::remove_dir(journal(&directory)).unwrap();
+    drop(staging);
+    let staging = store.stage_download(NAME).unwrap();
+    assert_eq!((staging.written(), staging.validator()), (0, None));
+}
+
+#[test]
 fn no_crash_joins_the_bytes_of_two_versions() {
     let (directory, iso) = (TempDir::new().unwrap(), iso());
     let store = open(&directory);

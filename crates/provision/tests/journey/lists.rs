@@ -6,8 +6,8 @@ use provision::RetryPolicy;
 use serde_json::{Value, json};
 use test_support::fixtures::OS_BUILD;
 use test_support::origin::File;
-use test_support::payload::{Flaw, Release, ReleaseBuilder};
-use test_support::registry::Fault;
+use test_support::payload::{Flaw, Image, Release, ReleaseBuilder};
+use test_support::registry::{Fault, Gate};
 
 use crate::site::{Run, Site, content};
 
@@ -34,7 +34,15 @@ fn is_unknown(run: &Run, version: &str, arch: Arch) -> bool {
 
 /// The digest of the layer with the ISO.
 fn iso_layer(release: &Release) -> String {
-    let image = &release.machine_os_images().image.images()[0];
+    iso_layers(release).remove(0)
+}
+
+/// Those of a release of several architectures, in their order.
+fn iso_layers(release: &Release) -> Vec<String> {
+    release.machine_os_images().image.images().iter().map(largest_layer).collect()
+}
+
+fn largest_layer(image: &Image) -> String {
     image.layers.iter().max_by_key(|layer| layer.content.size()).unwrap().content.digest()
 }
 
@@ -87,10 +95,138 @@ async fn a_running_download_is_not_disturbed_by_what_else_the_list_says() {
     assert!(run.received("4.18") > 4 << 20);
     let statistics = run.catalog.statistics();
     assert_eq!((statistics.fetches(), statistics.failed_fetches()), (3, 0));
-    let layers = site.registry.requests();
-    let layers = layers.iter().filter(|request| !request.cdn && request.path.ends_with(&iso_layer(&built)));
-    assert_eq!(layers.count(), 1);
+    assert_eq!(site.asked_for(&iso_layer(&built)), 1);
     run.stop().await;
+}
+
+/// Two architectures whose downloads have begun and are held back: that of x86_64 until the gate is opened, the other's
+/// until the registry is healed.
+struct Held {
+    site: Site,
+    pullspec: String,
+    /// The layers of x86_64 and s390x.
+    layers: [String; 2],
+    gate: Gate,
+}
+
+impl Held {
+    async fn new() -> Self {
+        let site = Site::new().await;
+        let built = release("4.18.52", OS_BUILD, &[Arch::X86_64, Arch::S390x]).build().unwrap();
+        let layers: [String; 2] = iso_layers(&built).try_into().unwrap();
+        let gate = Gate::default();
+        site.registry.inject(&layers[0], Fault::HoldAfter(10_000_000, gate.clone()));
+        site.registry.inject(&layers[1], Fault::StallAfter(10_000_000));
+        let pullspec = site.publish_built(&built);
+        Self { site, pullspec, layers, gate }
+    }
+
+    async fn until_both_run(&self, run: &Run) {
+        for arch in [Arch::X86_64, Arch::S390x] {
+            run.until("bytes arrive", |run| run.received_of("4.18", arch) > 4 << 20).await;
+        }
+    }
+
+    /// The download of x86_64 has gone on all the time, and the other was begun so often.
+    async fn finish(self, run: &Run, others: usize) {
+        assert!(run.received_of("4.18", Arch::X86_64) > 4 << 20);
+        self.gate.open();
+        run.finished().await;
+        assert_eq!(build(run, "4.18", Arch::X86_64), OS_BUILD);
+        assert_eq!(self.layers.map(|layer| self.site.asked_for(&layer)), [1, others]);
+        self.site.until_nothing_is_unfinished().await;
+    }
+}
+
+#[tokio::test]
+async fn an_architecture_that_leaves_a_release_and_comes_back_leaves_the_others_download_alone() {
+    let held = Held::new().await;
+    let list = |arches: &'static str| [("4.18", "4.18.52", arches, held.pullspec.as_str())];
+    let run = held.site.provision(&list("x86_64,s390x"));
+    held.until_both_run(&run).await;
+    run.desire(&[], &list("x86_64"));
+    run.until("the other is gone", |run| is_unknown(run, "4.18", Arch::S390x)).await;
+    held.site.until(|site| site.unfinished().len() == 1).await;
+    held.site.registry.heal();
+    run.desire(&[], &list("s390x,x86_64"));
+    run.until("it is back", |run| run.is_ready("4.18", Arch::S390x)).await;
+    run.desire(&[], &list("x86_64,s390x"));
+    run.desire(&[], &list("x86_64"));
+    run.until("it is gone again", |run| is_unknown(run, "4.18", Arch::S390x)).await;
+    assert!(matches!(run.catalog.find(OS_BUILD, Arch::S390x, ImageKind::Full), Lookup::Ready(_)));
+    held.finish(&run, 2).await;
+}
+
+#[tokio::test]
+async fn what_os_images_covers_and_uncovers_leaves_the_other_architectures_download_alone() {
+    for arches in ["x86_64,s390x", "multi"] {
+        let held = Held::new().await;
+        let list = [("4.18", "4.18.52", arches, held.pullspec.as_str())];
+        let run = held.site.provision(&list);
+        held.until_both_run(&run).await;
+        let url = held.site.origin.publish("/live.iso", File::new(content(Arch::S390x)));
+        run.desire(&[os_image("4.18", NEWER, Arch::S390x, &url)], &list);
+        run.until("OS_IMAGES has brought it", |run| run.is_ready("4.18", Arch::S390x)).await;
+        assert_eq!(build(&run, "4.18", Arch::S390x), NEWER);
+        held.site.until(|site| site.unfinished().len() == 1).await;
+        held.site.registry.heal();
+        run.desire(&[], &list);
+        run.until("the release has brought it", |run| build(run, "4.18", Arch::S390x) == OS_BUILD).await;
+        held.finish(&run, 2).await;
+    }
+}
+
+#[tokio::test]
+async fn an_entry_of_os_images_that_goes_leaves_the_download_of_the_same_releases_other_alone() {
+    let held = Held::new().await;
+    let url = format!("release-image://{}", held.pullspec);
+    let entry = |os_build, arch| os_image("4.18", os_build, arch, &url);
+    let run =
+        held.site.provision_os_images(&[entry(OS_BUILD, Arch::X86_64), entry(OS_BUILD, Arch::S390x)], &[]);
+    held.until_both_run(&run).await;
+    held.site.registry.heal();
+    // What an entry states is part of it.
+    run.desire(&[entry(NEWER, Arch::S390x), entry(OS_BUILD, Arch::X86_64)], &[]);
+    run.until("the other is there", |run| run.is_ready("4.18", Arch::S390x)).await;
+    run.desire(&[entry(OS_BUILD, Arch::X86_64)], &[]);
+    run.until("the other is gone", |run| is_unknown(run, "4.18", Arch::S390x)).await;
+    held.finish(&run, 2).await;
+}
+
+#[tokio::test]
+async fn what_leaves_before_the_payload_is_known_is_never_fetched() {
+    let held = Held::new().await;
+    let manifest = format!("/manifests/{}", held.pullspec.rsplit_once(':').unwrap().1);
+    held.site.registry.inject(&manifest, Fault::status(503));
+    let list = [("4.18", "4.18.52", "multi", held.pullspec.as_str())];
+    let run = held.site.provision(&list);
+    run.until("it has failed", |run| run.reason("4.18").is_some()).await;
+    let url = held.site.origin.publish("/live.iso", File::new(content(Arch::S390x)));
+    run.desire(&[os_image("4.18", NEWER, Arch::S390x, &url)], &list);
+    run.until("OS_IMAGES has brought it", |run| run.is_ready("4.18", Arch::S390x)).await;
+    held.site.registry.heal();
+    run.finished().await;
+    assert_eq!(build(&run, "4.18", Arch::X86_64), OS_BUILD);
+    assert_eq!(build(&run, "4.18", Arch::S390x), NEWER);
+    assert_eq!(held.layers.map(|layer| held.site.asked_for(&layer)), [1, 0]);
+}
+
+#[tokio::test]
+async fn a_version_that_leaves_an_os_image_leaves_its_download_alone() {
+    let site = Site::new().await;
+    let url = site.origin.publish("/live.iso", File::new(content(Arch::X86_64)));
+    let gate = Gate::default();
+    site.origin.inject("/live.iso", Fault::HoldAfter(10_000_000, gate.clone()));
+    let images = ["4.17", "4.18"].map(|version| os_image(version, OS_BUILD, Arch::X86_64, &url));
+    let run = site.provision_os_images(&images, &[]);
+    run.until("bytes arrive", |run| run.received("4.18") > 4 << 20).await;
+    run.desire(&images[1..], &[]);
+    run.until("the other is gone", |run| is_unknown(run, "4.17", Arch::X86_64)).await;
+    assert!(run.received("4.18") > 4 << 20);
+    gate.open();
+    run.finished().await;
+    assert_eq!(build(&run, "4.18", Arch::X86_64), OS_BUILD);
+    assert_eq!(site.origin.requests().len(), 1);
 }
 
 #[tokio::test]

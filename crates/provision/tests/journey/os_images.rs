@@ -94,6 +94,26 @@ async fn what_arrived_in_vain_is_counted_too() {
 }
 
 #[tokio::test]
+async fn a_download_that_starts_over_within_an_attempt_is_one_fetch_of_one_file() {
+    for file in [File::new(iso()).no_ranges(), File::new(iso()).no_etag()] {
+        let site = Site::new().await;
+        let url = site.origin.publish("/live.iso", file);
+        site.origin.inject_once("/live.iso", Fault::CutAfter(20_000_000));
+        let run = site.provision_os_images(&[entry("4.18", &url)], &[]);
+        run.finished().await;
+        assert_eq!(run.ready("4.18", Arch::X86_64).sha256(), iso().sha256());
+        let name = format!("rhcos-full-iso-{OS_BUILD}-x86_64.iso");
+        assert!(fs::read(site.data_dir().join(name)).unwrap() == fs::read(live_iso(Arch::X86_64)).unwrap());
+        let statistics = run.catalog.statistics();
+        assert_eq!((statistics.fetches(), statistics.failed_fetches()), (1, 0));
+        let in_vain = statistics.fetched_bytes() - iso().size();
+        assert!((1..=20_000_000).contains(&in_vain), "{in_vain}");
+        assert_eq!(site.origin.requests().len(), 2);
+        site.until_nothing_is_unfinished().await;
+    }
+}
+
+#[tokio::test]
 async fn the_admins_digest_proves_an_image() {
     let site = Site::new().await;
     let url = site.origin.publish("/live.iso", File::new(iso()).chunked());

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 use coreos_names::{Arch, ImageKind};
 use image_store::{ImageState, Lookup};
 use provision::RetryPolicy;
+use serde_json::json;
 
 use test_support::fixtures::OS_BUILD;
 use test_support::payload::{
     Artifact, Component, Compression, Content, Flaw, MediaTypes, Release, ReleaseBuilder,
 };
-use test_support::registry::Fault;
+use test_support::registry::{Fault, Gate};
 
 use crate::site::{Site, content};
 
@@ -244,6 +245,69 @@ async fn two_releases_that_share_an_iso_fetch_it_once() {
     run.finished().await;
     assert_eq!(run.ready("4.18.51", Arch::X86_64).key(), run.ready("4.18.52", Arch::X86_64).key());
     assert_eq!(site.iso_downloads(), 1);
+}
+
+#[tokio::test]
+async fn releases_that_share_an_iso_and_announce_none_fetch_it_once() {
+    let site = Site::new().await;
+    let [first, second, third] = ["4.18.51", "4.18.52", "4.18.53"]
+        .map(|version| release(version).flaw(Flaw::NoBootimages).build().unwrap());
+    let component = &first.machine_os_images().image;
+    let iso_layer = component.images()[0].layers.iter().max_by_key(|layer| layer.content.size()).unwrap();
+    let iso_layer = iso_layer.content.digest();
+    let gate = Gate::default();
+    site.registry.inject(&iso_layer, Fault::HoldAfter(10_000_000, gate.clone()));
+    let [first_pullspec, second, third] =
+        [&first, &second, &third].map(|release| site.publish_built(release));
+    let os_image = json!({"openshift_version": "4.17", "cpu_architecture": "x86_64", "version": "418.94.1-0",
+                          "url": format!("release-image://{second}")});
+    let two = [("4.18", "4.18.51", "x86_64", &*first_pullspec), ("4.18.52", "4.18.52", "x86_64", &*second)];
+    let run = site.provision_os_images(std::slice::from_ref(&os_image), &two);
+    run.until("bytes arrive", |run| {
+        ["4.17", "4.18", "4.18.52"].iter().any(|version| run.received(version) > 4 << 20)
+    })
+    .await;
+    run.until("all have found it", |_| site.asked_for(&component.digest()) == 3).await;
+    gate.open();
+    run.until("all are ready", |run| {
+        ["4.17", "4.18", "4.18.52"].iter().all(|version| run.is_ready(version, Arch::X86_64))
+    })
+    .await;
+    run.desire(&[os_image], &[two[0], two[1], ("4.18.53", "4.18.53", "x86_64", &third)]);
+    run.finished().await;
+    for version in ["4.17", "4.18.51", "4.18.52", "4.18.53"] {
+        assert_eq!(run.ready(version, Arch::X86_64).key().os_build.as_str(), OS_BUILD);
+    }
+    assert_eq!(site.asked_for(&iso_layer), 1);
+    assert_eq!(run.catalog.statistics().fetches(), 1);
+}
+
+#[tokio::test]
+async fn releases_that_announce_another_iso_than_the_one_they_share_fetch_it_once() {
+    let site = Site::new().await;
+    let [first, second] =
+        ["4.18.51", "4.18.52"].map(|version| site.publish(release(version).flaw(Flaw::OtherBootimages)));
+    let run = site
+        .provision(&[("4.18.51", "4.18.51", "x86_64", &first), ("4.18.52", "4.18.52", "x86_64", &second)]);
+    run.finished().await;
+    assert_eq!(run.ready("4.18.51", Arch::X86_64).key(), run.ready("4.18.52", Arch::X86_64).key());
+    assert_eq!(site.iso_downloads(), 1);
+}
+
+#[tokio::test]
+async fn a_component_that_is_nowhere_counts_as_a_fetch_that_failed() {
+    let site = Site::new().await;
+    let built = release("4.18.52").build().unwrap();
+    let component = built.machine_os_images();
+    site.registry.inject(&component.image.digest(), Fault::status(404));
+    site.registry.inject(&component.tag, Fault::status(404));
+    let pullspec = site.publish_built(&built);
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    let statistics = run.catalog.statistics();
+    run.until("it has failed", |_| statistics.failed_fetches() > 0).await;
+    site.registry.heal();
+    run.finished().await;
+    assert_eq!(statistics.fetches(), statistics.failed_fetches() + 1);
 }
 
 #[tokio::test]
@@ -486,6 +550,31 @@ async fn fetches_that_fail_are_counted_with_what_had_arrived() {
     run.finished().await;
     assert_eq!(statistics.fetches(), statistics.failed_fetches() + 1);
     assert!(statistics.fetched_bytes() > content(Arch::X86_64).size());
+}
+
+#[tokio::test]
+async fn an_iso_that_breaks_off_at_one_place_comes_whole_from_the_next() {
+    let site = Site::without_ranges_and_cdn().await;
+    let built = release("4.18.52").build().unwrap();
+    let component = built.machine_os_images();
+    let image = &component.image.images()[0];
+    let iso_layer = image.layers.iter().max_by_key(|layer| layer.content.size()).unwrap().content.digest();
+    let pullspec = site.publish_built(&built);
+    let origin = "openshift-release-dev/ocp-v4.0-art-dev";
+    site.registry.publish(origin, &component.tag, &component.image);
+    let (_, first) = pullspec.rsplit_once(':').unwrap().0.split_once('/').unwrap();
+    site.registry.inject(&format!("{first}/blobs/{iso_layer}"), Fault::EndAfter(20_000_000));
+    let run = site.provision(&[("4.18", "4.18.52", "x86_64", &pullspec)]);
+    run.finished().await;
+    assert_eq!(run.ready("4.18", Arch::X86_64).sha256(), content(Arch::X86_64).sha256());
+    assert_eq!(site.asked_for(&format!("{origin}/blobs/{iso_layer}")), 1);
+    let statistics = run.catalog.statistics();
+    assert_eq!((statistics.fetches(), statistics.failed_fetches()), (1, 0));
+    assert!(statistics.fetched_bytes() > content(Arch::X86_64).size(), "what came in vain counts");
+    let name = format!("rhcos-full-iso-{OS_BUILD}-x86_64.iso");
+    let published = std::fs::read(site.data_dir().join(name)).unwrap();
+    assert!(published == std::fs::read(test_support::fixtures::live_iso(Arch::X86_64)).unwrap());
+    site.until_nothing_is_unfinished().await;
 }
 
 #[tokio::test]

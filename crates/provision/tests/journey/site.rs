@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use coreos_names::{Arch, ImageKind};
-use image_store::{Catalog, ImageState, ImageStore, Lease, Limits, Lookup};
+use image_store::{Catalog, ImageReport, ImageState, ImageStore, Lease, Limits, Lookup};
 use oci_registry::{Config, PullSecret, Registry, ResumePatience, Retry};
 use provision::origin::{self, Origin};
 use provision::{Desired, Names, Provisioner, RetryPolicy, os_images};
@@ -47,18 +47,27 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn new() -> Self {
-        Self::with(TokenRegistry::builder()).await
+        Self::with_cdn(TokenRegistry::builder()).await
     }
 
     /// With a registry that breaks off at the same place however often the rest is asked for, if told to break off.
     pub(crate) async fn without_ranges() -> Self {
-        Self::with(TokenRegistry::builder().no_ranges()).await
+        Self::with_cdn(TokenRegistry::builder().no_ranges()).await
     }
 
-    async fn with(registry: TokenRegistryBuilder) -> Self {
+    /// The same with a registry that serves blobs itself.
+    pub(crate) async fn without_ranges_and_cdn() -> Self {
+        Self::with(TokenRegistry::builder().no_ranges(), false).await
+    }
+
+    async fn with_cdn(registry: TokenRegistryBuilder) -> Self {
+        Self::with(registry.cdn(), true).await
+    }
+
+    async fn with(registry: TokenRegistryBuilder, has_cdn: bool) -> Self {
         install_crypto_provider();
-        let registry = registry.user("puller", "secret").cdn().start().await;
-        let cdn = Some(registry.cdn_address().to_owned());
+        let registry = registry.user("puller", "secret").start().await;
+        let cdn = has_cdn.then(|| registry.cdn_address().to_owned());
         let origin = OriginServer::start().await;
         Self { registry, origin, cdn, data: TempDir::new().unwrap(), signatures: None }
     }
@@ -94,6 +103,12 @@ impl Site {
     /// How many ISOs were asked for, by their size.
     pub(crate) fn iso_downloads(&self) -> usize {
         self.registry.requests().iter().filter(|request| request.bytes_served() > 4 << 20).count()
+    }
+
+    /// How often the registry, not its CDN, was asked for a blob.
+    pub(crate) fn asked_for(&self, digest: &str) -> usize {
+        let requests = self.registry.requests();
+        requests.iter().filter(|request| !request.cdn && request.path.ends_with(digest)).count()
     }
 
     /// The names of published files.
@@ -132,8 +147,8 @@ impl Site {
         assert!(in_time, "left behind: {:?}", self.unfinished());
     }
 
-    /// Provisions releases: version of the entry, version of the release, architecture and pullspec. Behind the
-    /// architecture may stand the generation of the operating system: `x86_64 rhel-9`.
+    /// Provisions releases: version of the entry, version of the release, architectures and pullspec. Behind the
+    /// architectures may stand the generation of the operating system: `x86_64 rhel-9`.
     pub(crate) fn provision(&self, releases: &[(&str, &str, &str, &str)]) -> Run {
         self.provision_with(&format!(r#"{{"auths": {{{}}}}}"#, self.pull_secret_entry()), releases)
     }
@@ -255,8 +270,9 @@ fn desired(os_images: &[Value], releases: &[(&str, &str, &str, &str)], registry:
         .iter()
         .map(|(openshift_version, version, arch, url)| {
             let (arch, os_stream) = arch.split_once(' ').map_or((*arch, None), |(arch, os)| (arch, Some(os)));
-            json!({"openshift_version": openshift_version, "version": version, "cpu_architecture": arch,
-                   "os_stream": os_stream, "url": url})
+            let arches: Vec<_> = arch.split(',').collect();
+            json!({"openshift_version": openshift_version, "version": version, "cpu_architecture": arches[0],
+                   "cpu_architectures": arches, "os_stream": os_stream, "url": url})
         })
         .collect();
     let releases = release_images::parse(&json!(releases).to_string()).unwrap();
@@ -269,6 +285,13 @@ fn files(directory: &Path) -> Vec<String> {
         .filter(|entry| entry.path().is_file())
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect()
+}
+
+fn received(state: &ImageState) -> u64 {
+    match state {
+        ImageState::Fetching { received, .. } => *received,
+        _ => 0,
+    }
 }
 
 /// A provisioner at work.
@@ -349,10 +372,16 @@ impl Run {
 
     /// How many bytes of the image have arrived.
     pub(crate) fn received(&self, version: &str) -> u64 {
-        match self.state(version) {
-            ImageState::Fetching { received, .. } => received,
-            _ => 0,
-        }
+        received(&self.state(version))
+    }
+
+    /// The same for one of several architectures.
+    pub(crate) fn received_of(&self, version: &str, arch: Arch) -> u64 {
+        let version = version.parse().unwrap();
+        let of_version = |image: &ImageReport| {
+            image.desired.openshift_version == version && image.desired.arch == Some(arch)
+        };
+        self.catalog.report().iter().find(|image| of_version(image)).map_or(0, |image| received(&image.state))
     }
 
     /// 4.18 is ready, 4.17 has failed for a reason that says all of `reason`, and nothing of it is on disk.

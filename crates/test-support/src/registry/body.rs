@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::mpsc;
 
-use super::Fault;
+use super::{Fault, Gate};
 use crate::payload::Content;
 
 const CHUNK: usize = 64 << 10;
@@ -26,6 +26,7 @@ pub(crate) fn body(
         Some(Fault::CutAfter(limit)) => (*limit, End::Cut),
         Some(Fault::EndAfter(limit)) => (*limit, End::Clean),
         Some(Fault::StallAfter(limit)) => (*limit, End::Stall),
+        Some(Fault::HoldAfter(limit, gate)) => (whole, End::Hold(*limit, gate.clone())),
         Some(Fault::TrickleAfter(limit)) => (whole, End::Trickle(*limit)),
         Some(Fault::Append(more)) => (whole, End::More(more)),
         _ => (whole, End::Clean),
@@ -40,7 +41,7 @@ pub(crate) fn body(
     let (sender, receiver) = mpsc::channel(2);
     tokio::task::spawn_blocking(move || {
         io::copy(&mut source.by_ref().take(part.start), &mut io::sink()).expect("the content can be read");
-        send(source.take(limit.min(whole)), corrupt, end, &sender);
+        send(source.take(limit.min(whole)), corrupt, &end, &sender);
     });
     let receive = |mut receiver: mpsc::Receiver<io::Result<Bytes>>| async {
         let chunk = receiver.recv().await?;
@@ -59,21 +60,33 @@ pub(crate) fn body(
 }
 
 /// What follows the bytes.
-#[derive(Clone, Copy)]
 enum End {
     Clean,
     Cut,
     Stall,
+    /// Nothing from here on before it is opened.
+    Hold(u64, Gate),
     /// Byte by byte from here on.
     Trickle(u64),
     More(&'static [u8]),
 }
 
-fn send(mut source: impl Read, corrupt: Option<u64>, end: End, sender: &mpsc::Sender<io::Result<Bytes>>) {
+fn send(mut source: impl Read, corrupt: Option<u64>, end: &End, sender: &mpsc::Sender<io::Result<Bytes>>) {
     let mut sent = 0;
     loop {
         let size = match end {
-            End::Trickle(start) if sent >= start => {
+            End::Hold(start, _) if sent < *start => (start - sent).min(CHUNK as u64),
+            End::Hold(_, gate) => {
+                // A client that has gone waits for nothing.
+                tokio::runtime::Handle::current().block_on(async {
+                    tokio::select! {
+                        () = gate.opened() => {}
+                        () = sender.closed() => {}
+                    }
+                });
+                CHUNK as u64
+            }
+            End::Trickle(start) if sent >= *start => {
                 std::thread::sleep(Duration::from_millis(5));
                 1
             }
@@ -96,7 +109,7 @@ fn send(mut source: impl Read, corrupt: Option<u64>, end: End, sender: &mpsc::Se
         }
     }
     match end {
-        End::Clean | End::Trickle(_) => {}
+        End::Clean | End::Hold(..) | End::Trickle(_) => {}
         End::Cut => drop(sender.blocking_send(Err(io::Error::other("cut as told")))),
         End::More(more) => drop(sender.blocking_send(Ok(Bytes::from_static(more)))),
         // Until the client has gone.

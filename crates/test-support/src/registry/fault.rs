@@ -1,5 +1,7 @@
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
 
 /// One thing that goes wrong with an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub enum Fault {
     Corrupt(u64),
     /// Nothing more comes after so many bytes of the body.
     StallAfter(u64),
+    /// Nothing more comes after so many bytes of the body until the gate is opened.
+    HoldAfter(u64, Gate),
     /// After so many bytes of the body every further one takes a moment: the whole would take hours.
     TrickleAfter(u64),
     /// Sent elsewhere.
@@ -34,6 +38,30 @@ impl Fault {
         Self::Status(status, Vec::new())
     }
 }
+
+/// Holds bodies back until it is opened, which it then is for good. A clone is the same gate.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+impl Gate {
+    /// Lets everything pass.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(crate) async fn opened(&self) {
+        // The sender is here.
+        let _ = self.0.subscribe().wait_for(|is_open| *is_open).await;
+    }
+}
+
+impl PartialEq for Gate {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Gate {}
 
 /// What is to go wrong, by the end of the path.
 #[derive(Debug, Default)]
