@@ -1,5 +1,6 @@
 //! `release …`: looking at releases, and taking their ISOs out.
 
+mod download;
 mod extract;
 mod inspect;
 mod progress;
