@@ -155,7 +155,13 @@ async fn what_is_no_release_image_is_refused_for_what_it_lacks() {
             with("image-references", Some("kind: Pod\napiVersion: v1\nmetadata: {}\nspec: {}")),
             "found v1 Pod",
         ),
-        ("deep nesting", with("image-references", Some(&"[".repeat(100_000))), "image-references is invalid"),
+        // It would take an hour to read.
+        ("deep nesting", with("image-references", Some(&"[".repeat(1_000_000))), "more brackets and braces"),
+        (
+            "deep JSON",
+            with("image-references", Some(&"{\"a\":".repeat(100_000))),
+            "image-references is invalid",
+        ),
         (
             "no reference",
             with("image-references", Some(&references(tag("https://quay.io/x")))),
@@ -177,7 +183,8 @@ async fn what_is_no_release_image_is_refused_for_what_it_lacks() {
             with("release-metadata", Some(r#"{"version": "four"}"#)),
             "it states no usable version",
         ),
-        ("a huge file", with("release-metadata", Some(&" ".repeat(17 << 20))), "at most 16777216 are read"),
+        ("a huge file", with("release-metadata", Some(&" ".repeat(5 << 20))), "at most 4194304 are read"),
+        ("much YAML", with("image-references", Some(&"- x\n".repeat(1 << 19))), "at most 1048576 are read"),
     ] {
         let error = site.take(release).await.unwrap_err();
         assert!(shown(&error).contains(expected), "{what}: {}", shown(&error));
@@ -200,6 +207,8 @@ async fn what_a_release_can_do_without_is_done_without() {
                 .release_manifest("0000_50_installer_coreos-bootimages.json", Some(b"{\"data\":{}}")),
         ),
         ("a broken announcement", with(bootimages, Some("data: [\n"))),
+        ("a deep announcement", with(bootimages, Some(&"[".repeat(1_000_000)))),
+        ("a huge announcement", with(bootimages, Some(&" ".repeat(5 << 20)))),
         ("an announcement of nothing", with(bootimages, Some("data:\n  stream: 7\n"))),
         ("other references", with("0000_90_image-references", Some("{"))),
     ] {
