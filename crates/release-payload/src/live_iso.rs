@@ -150,7 +150,7 @@ impl LiveIso {
             }
         }
         let names = streams.into_iter().map(|stream| self.names(stream).iso).collect();
-        Error::IsoNotFound { image: self.found.image.clone(), names }
+        Error::IsoNotFound { image: self.found.image.clone(), os_stream: self.payload().os_stream(), names }
     }
 
     fn names(&self, stream: OsStream) -> Names {

@@ -145,7 +145,9 @@ fn not_there(pullspec: &Reference, source: oci_registry::Error) -> Error {
     let is_version = |tag: &&str| {
         let (_, stage) = tag.split_once('-').unwrap_or((tag, ""));
         let is_stage = stage.starts_with("ec.") || stage.starts_with("rc.");
-        (stage.is_empty() || is_stage && !stage.contains('-')) && tag.parse::<OpenshiftVersion>().is_ok()
+        (stage.is_empty() || is_stage && !stage.contains('-'))
+            && tag.contains('.')
+            && tag.parse::<OpenshiftVersion>().is_ok()
     };
     let suggestion = tag.filter(is_version).and_then(|tag| pullspec.with_tag(&format!("{tag}-x86_64")).ok());
     let pullspec = pullspec.clone();

@@ -227,6 +227,7 @@ async fn a_tag_without_its_end_is_explained() {
         ("4.18.52", Some("4.18.52-x86_64")),
         ("4.19.0-ec.3", Some("4.19.0-ec.3-x86_64")),
         ("latest", None),
+        ("1", None),
         ("4.18.52-s390x", None),
     ] {
         let error = site.resolve(&site.pullspec(tag)).await.unwrap_err();

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use coreos_names::{Sha256, WithCauses};
@@ -16,13 +16,14 @@ use rustix::fs::FallocateFlags;
 use sha2::Digest as _;
 use uuid::Uuid;
 
-use super::progress::Progress;
+use super::progress::{Progress, tell};
 
 /// What the name of an unfinished ISO is made of, with a UUID between the two.
 const UNFINISHED: (&str, &str) = (".coreos-image-service-", ".extracting");
 
 /// An ISO whose bytes are arriving. Dropped, it leaves nothing behind.
 pub(super) struct Download {
+    directory: PathBuf,
     file: StagingFile,
     hasher: sha2::Sha256,
     progress: Progress,
@@ -32,12 +33,13 @@ impl Download {
     pub(super) fn new(directory: &Path, name: &str) -> anyhow::Result<Self> {
         let (begin, end) = UNFINISHED;
         let file = StagingFile::create(directory, || format!("{begin}{}{end}", Uuid::new_v4()))?;
-        Ok(Self { file, hasher: sha2::Sha256::new(), progress: Progress::new(name) })
+        let (directory, progress) = (directory.to_owned(), Progress::new(name));
+        Ok(Self { directory, file, hasher: sha2::Sha256::new(), progress })
     }
 
     /// Gives the file its final name, if it is what the release states. `false` if something has that name.
     pub(super) fn publish(self, path: &Path, stated: &BootImage) -> anyhow::Result<bool> {
-        let Self { mut file, hasher, progress } = self;
+        let Self { mut file, hasher, progress, .. } = self;
         drop(progress);
         let actual = Sha256::new(hasher.finalize());
         ensure!(
@@ -59,7 +61,10 @@ impl IsoSink for Download {
         self.progress.begin(size);
         // A disk that is too small says so before a gigabyte has come. Not every file system can tell.
         match rustix::fs::fallocate(self.file.file(), FallocateFlags::KEEP_SIZE, 0, size) {
-            Err(rustix::io::Errno::NOSPC) => Err(rustix::io::Errno::NOSPC.into()),
+            Err(full @ rustix::io::Errno::NOSPC) => {
+                let what = format!("cannot make room for {size} bytes in {}", self.directory.display());
+                Err(io::Error::other(anyhow::Error::new(full).context(what)))
+            }
             _ => Ok(()),
         }
     }
@@ -67,7 +72,10 @@ impl IsoSink for Download {
 
 impl Write for Download {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(buffer)?;
+        let count = self.file.write(buffer).map_err(|source| {
+            let what = format!("cannot write into {}", self.directory.display());
+            io::Error::other(anyhow::Error::new(source).context(what))
+        })?;
         self.hasher.update(&buffer[..count]);
         self.progress.add(count as u64);
         Ok(count)
@@ -89,7 +97,7 @@ pub(super) fn remove_abandoned(directory: &Path) -> anyhow::Result<()> {
         }
         // It may be somebody else's. It harms no ISO, and the next one is asked for all the same.
         if let Err(error) = remove_if_abandoned(&entry.path()) {
-            eprintln!("an unfinished ISO stays behind: {}", WithCauses(&error));
+            tell(format_args!("an unfinished ISO stays behind: {}", WithCauses(&error)));
         }
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! `release extract`: the live ISOs of a release as files.
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -12,6 +13,7 @@ use release_payload::{BootImage, ExtractedIso, LiveIso, Payload};
 
 use super::Release;
 use super::download::{self, Download};
+use super::progress::tell;
 use crate::command::signals::Signals;
 
 /// Brings the ISOs of these architectures, or of all that the release has, into a directory, and prints their paths. One
@@ -22,20 +24,24 @@ pub(super) fn extract(
     arches: &[Arch],
     to: &Path,
 ) -> anyhow::Result<()> {
-    ensure!(to.is_dir(), "{} is not a directory", to.display());
+    let there = to.metadata().with_context(|| format!("cannot extract into {}", to.display()))?;
+    ensure!(there.is_dir(), "{} is not a directory", to.display());
     download::remove_abandoned(to)?;
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(async {
         let registry = Registry::new(registry)?;
         let extracting = async {
             let payload = release.resolve(&registry).await?;
             let arches = if arches.is_empty() { payload.arches() } else { arches };
+            let arches: BTreeSet<_> = arches.iter().copied().collect();
             let mut failed = 0;
-            for &arch in arches {
+            for &arch in &arches {
                 match extract_one(&registry, &payload, arch, to).await {
-                    Ok(path) => println!("{}", path.display()),
+                    Ok(path) => {
+                        writeln!(io::stdout(), "{}", path.display()).context("cannot print the path")?;
+                    }
                     Err(error) => {
                         failed += 1;
-                        eprintln!("{arch}: {}", WithCauses(error.as_ref()));
+                        tell(format_args!("{arch}: {}", WithCauses(error.as_ref())));
                     }
                 }
             }
@@ -60,7 +66,7 @@ async fn extract_one(
     if let Some(forecast) = payload.boot_image(arch)
         && let Some(path) = find(to, arch, forecast).await?
     {
-        eprintln!("{}: already there, sha256 {}", path.display(), forecast.sha256);
+        tell(format_args!("{}: already there, sha256 {}", path.display(), forecast.sha256));
         return Ok(path);
     }
     let mut iso = LiveIso::locate(registry, payload, arch).await?;
