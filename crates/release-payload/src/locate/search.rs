@@ -227,7 +227,8 @@ impl Search {
             ManifestKind::Image(manifest) => (place.clone(), manifest),
             ManifestKind::Index(index) => {
                 let platforms = payload::platforms(&index);
-                let Some(child) = platforms.get(&arch) else {
+                let child = platforms.get(&arch).copied().or_else(|| payload::only_image(&index));
+                let Some(child) = child else {
                     let available = platforms.into_keys().collect();
                     return Err(Error::MissingArch { image: place.clone(), arch, available }.into());
                 };

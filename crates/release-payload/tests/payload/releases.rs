@@ -6,7 +6,7 @@ use coreos_names::Arch;
 use release_payload::Error;
 use serde_json::json;
 use test_support::payload::{
-    Compression, Flaw, Image, ImageBuilder, Index, LayerBuilder, MediaTypes, Release, ReleaseBuilder,
+    Compression, Content, Flaw, Image, ImageBuilder, Index, LayerBuilder, MediaTypes, Release, ReleaseBuilder,
 };
 use test_support::registry::Fault;
 
@@ -72,6 +72,46 @@ async fn an_attestation_is_no_architecture_of_a_release() {
 }
 
 #[tokio::test]
+async fn the_only_image_of_a_list_need_not_say_what_it_runs_on() {
+    let site = Site::new().await;
+    let image = component(MediaTypes::Docker);
+    let manifest = &image.manifest;
+    let lists = [1, 2].map(|count| {
+        let entry = (IMAGE, &*manifest.digest(), manifest.size(), None);
+        Content::from_bytes(list(&vec![entry; count]))
+    });
+    for (count, list) in [1, 2].into_iter().zip(lists) {
+        site.server.publish_manifest(REPOSITORY, &list.digest(), LIST, &list.bytes().unwrap());
+        site.server.publish(REPOSITORY, "component", &image.clone().into());
+        let name = format!("127.0.0.1:1/a/b@{}", list.digest());
+        let references = json!({
+            "kind": "ImageStream", "apiVersion": "image.openshift.io/v1", "metadata": {"name": "4.18.52"},
+            "spec": {"tags": [{"name": "machine-os-images", "from": {"kind": "DockerImage", "name": name}}]},
+        });
+        let references = references.to_string();
+        let built =
+            single().release_manifest("image-references", Some(references.as_bytes())).build().unwrap();
+        site.publish(&built);
+        let release = &built.image.images()[0].manifest;
+        let entry = (IMAGE, &*release.digest(), release.size(), None);
+        site.server.publish_manifest(REPOSITORY, "list", LIST, &self::list(&vec![entry; count]));
+        let resolved = site.resolve(&site.pullspec("list")).await;
+        if count == 1 {
+            let payload = resolved.unwrap();
+            assert_eq!(payload.arches(), [Arch::X86_64]);
+            assert!(extract(&site.registry, &payload, Arch::X86_64).await.unwrap().is_proven());
+            let error = extract(&site.registry, &payload, Arch::Arm64).await.unwrap_err();
+            assert!(shown(&error).contains("is for amd64, not for arm64"), "{}", shown(&error));
+        } else {
+            assert!(shown(&resolved.unwrap_err()).contains("not for an architecture that OpenShift runs on"));
+            let payload = site.resolve(&site.pullspec(&built.tag)).await.unwrap();
+            let error = extract(&site.registry, &payload, Arch::X86_64).await.unwrap_err();
+            assert!(shown(&error).contains("has no image for x86_64"), "{}", shown(&error));
+        }
+    }
+}
+
+#[tokio::test]
 async fn any_image_of_a_multi_release_will_do() {
     let site = Site::new().await;
     let built = single().iso(Arch::Arm64, iso(2)).multi().build().unwrap();
@@ -125,7 +165,7 @@ async fn lists_of_lists_are_refused() {
     let built = single().build().unwrap();
     let image = &built.image.manifest();
     let inner = list(&[(IMAGE, &image.digest(), image.size(), Some("amd64"))]);
-    let inner = test_support::payload::Content::from_bytes(inner);
+    let inner = Content::from_bytes(inner);
     site.server.publish_manifest(REPOSITORY, &inner.digest(), LIST, &inner.bytes().unwrap());
     let outer = list(&[(LIST, &inner.digest(), inner.size(), Some("amd64"))]);
     site.server.publish_manifest(REPOSITORY, "nested", LIST, &outer);
