@@ -4,9 +4,10 @@
 //! name; both are JSON in a string. It is a forecast, so what cannot be read is left out and never harms the release; and
 //! it counts only for the generation that it is known to be of, or the images of one would be taken for those of the other.
 
-use coreos_names::{Arch, OpenshiftVersion, WithCauses};
+use coreos_names::{Arch, OpenshiftVersion};
 use serde::Deserialize;
 
+use crate::error::excerpt;
 use crate::os_stream::OsStream;
 use crate::stream_metadata::{BootImage, StreamMetadata, for_each_member};
 
@@ -41,7 +42,7 @@ impl BootImages {
             match announced {
                 Ok(announced) => images.complete(announced),
                 Err(error) => tracing::warn!(
-                    release.version = %version, error = %WithCauses(&error),
+                    release.version = %version, error = excerpt(&error),
                     "the release announces live ISOs in a form that is not understood"
                 ),
             }
@@ -60,7 +61,7 @@ impl BootImages {
             }
         })?;
         if let Some(error) = broken {
-            tracing::warn!(error = %WithCauses(&error), "ignoring stream metadata that is broken");
+            tracing::warn!(error = excerpt(&error), "ignoring stream metadata that is broken");
         }
         Ok(images)
     }

@@ -389,6 +389,18 @@ fn advice(component: &Reference, attempts: &[Attempt]) -> String {
     )
 }
 
+/// What somebody else has written, in an error or a log: as much as tells what it is, in one line.
+pub(crate) fn excerpt(text: &impl fmt::Display) -> String {
+    const LONGEST: usize = 300;
+    let text = text.to_string();
+    let mut characters = text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+    let mut excerpt: String = characters.by_ref().take(LONGEST).collect();
+    if characters.next().is_some() {
+        excerpt.push('…');
+    }
+    excerpt
+}
+
 fn of_stream(os_stream: Option<OsStream>) -> String {
     os_stream.map_or_else(String::new, |stream| format!(", so no live ISO of {stream}"))
 }

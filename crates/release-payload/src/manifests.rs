@@ -5,6 +5,7 @@
 //! never a reason to refuse a release.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::boot_images::{Announcement, BootImages};
+use crate::error::excerpt;
 use crate::layer::{self, Kind};
 
 const DIRECTORY: &str = "release-manifests/";
@@ -145,8 +147,9 @@ fn parse<T: DeserializeOwned>(name: &'static str, bytes: &[u8]) -> Result<T, Err
     }
 }
 
-fn invalid(name: &'static str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Invalid { name, source: error.into() }
+/// What a parser says can repeat all that it was given.
+fn invalid(name: &'static str, error: impl Display) -> Error {
+    Error::Invalid { name, source: excerpt(&error).into() }
 }
 
 /// An `image.openshift.io/v1` ImageStream.
@@ -210,7 +213,11 @@ impl ImageReferences {
             else {
                 continue;
             };
-            let reference = from.name.parse().map_err(|error| invalid(IMAGE_REFERENCES, error))?;
+            let reference: Reference = from.name.parse().map_err(|error| invalid(IMAGE_REFERENCES, error))?;
+            // Releases in folders name their origin, too.
+            if reference.path().is_some() {
+                return Err(invalid(IMAGE_REFERENCES, format!("{reference} is in no registry")));
+            }
             components.entry(tag.name).or_insert(reference);
         }
         Ok(components)

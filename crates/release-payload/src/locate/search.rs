@@ -7,7 +7,7 @@ use coreos_names::Arch;
 use oci_registry::{Digest, ImageManifest, Manifest, ManifestKind, Reference, Registry, RegistryHost};
 
 use super::{COMPONENT, Found, Pinned, candidates};
-use crate::error::{Attempt, Error, Problem, Reason};
+use crate::error::{Attempt, Error, Problem, Reason, excerpt};
 use crate::payload::{self, Payload};
 
 /// One search for the image of one architecture. It goes on where it stopped if what was found proves useless.
@@ -243,7 +243,7 @@ impl Search {
         if config.architecture.parse() == Ok(arch) {
             Ok((image, manifest))
         } else {
-            Err(Error::WrongArch { image, arch, actual: config.architecture }.into())
+            Err(Error::WrongArch { image, arch, actual: excerpt(&config.architecture) }.into())
         }
     }
 }
