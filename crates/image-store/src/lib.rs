@@ -75,5 +75,6 @@ pub use proof::{Expected, Proof};
 pub use retire::Wanted;
 pub use space::Limits;
 pub use staging::{Sealed, Staging, sha256};
+pub use staging_file::{StagingFile, remove_if_abandoned};
 pub use statistics::Statistics;
 pub use store::ImageStore;

@@ -11,11 +11,11 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 
-/// A locked file in the staging directory. Dropped, it is removed, unless it was renamed or is kept.
+/// A locked file that is being written. Dropped, it is removed, unless it was renamed or is kept.
 ///
 /// The lock tells a second process on the same volume that the file is alive, see [`remove_if_abandoned`].
 #[derive(Debug)]
-pub(crate) struct StagingFile {
+pub struct StagingFile {
     file: File,
     path: PathBuf,
     stays: bool,
@@ -23,7 +23,7 @@ pub(crate) struct StagingFile {
 
 impl StagingFile {
     /// Creates a file in `directory` under one of `names`.
-    pub(crate) fn create(directory: &Path, mut names: impl FnMut() -> String) -> Result<Self, Error> {
+    pub fn create(directory: &Path, mut names: impl FnMut() -> String) -> Result<Self, Error> {
         loop {
             let path = directory.join(names());
             // Between the creation and the lock another process may have taken the file for an abandoned one.
@@ -55,7 +55,8 @@ impl StagingFile {
         }
     }
 
-    pub(crate) fn file(&self) -> &File {
+    /// The file itself.
+    pub fn file(&self) -> &File {
         &self.file
     }
 
@@ -69,19 +70,19 @@ impl StagingFile {
     }
 
     /// Cuts the file to `len` bytes and goes on writing behind them.
-    pub(crate) fn truncate(&mut self, len: u64) -> Result<(), Error> {
+    pub fn truncate(&mut self, len: u64) -> Result<(), Error> {
         self.file.set_len(len).map_err(Error::io("truncate", &self.path))?;
         self.file.seek(SeekFrom::Start(len)).map_err(Error::io("truncate", &self.path))?;
         Ok(())
     }
 
     /// Makes everything written so far durable.
-    pub(crate) fn sync(&self) -> Result<(), Error> {
+    pub fn sync(&self) -> Result<(), Error> {
         self.file.sync_all().map_err(Error::io("sync", &self.path))
     }
 
     /// Gives the file, which was synced, a final name that nothing has. `None` if something has it.
-    pub(crate) fn rename_to_new(&mut self, target: &Path) -> Result<Option<File>, Error> {
+    pub fn rename_to_new(&mut self, target: &Path) -> Result<Option<File>, Error> {
         match renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
             Ok(()) => self.renamed(target).map(Some),
             // Some network file systems cannot promise it.
@@ -131,8 +132,9 @@ impl Drop for StagingFile {
 
 /// Removes a file that nobody holds. A file that is alive stays, and so does another one that has its name by now.
 /// Returns whether nothing is left of it.
-pub(crate) fn remove_if_abandoned(path: &Path) -> Result<bool, Error> {
-    let file = match File::open(path) {
+pub fn remove_if_abandoned(path: &Path) -> Result<bool, Error> {
+    // NFS locks a file against others only for who may write it.
+    let file = match File::options().read(true).write(true).open(path) {
         Ok(file) => file,
         // A living process has just published or removed it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),

@@ -7,6 +7,7 @@ use oci_registry::{Digest, Reference};
 use release_signature::Refusal;
 
 use crate::manifests;
+use crate::os_stream::OsStream;
 
 /// Why a release payload did not give its ISO.
 #[derive(Debug, thiserror::Error)]
@@ -142,10 +143,12 @@ pub enum Error {
     },
 
     /// No layer of the component image has the ISO.
-    #[error("{image} holds no {}", names.join(" and no "))]
+    #[error("{image} holds no {}{}", names.join(" and no "), of_stream(*os_stream))]
     IsoNotFound {
         /// The component image.
         image: Reference,
+        /// The generation of the operating system that was asked for, if one was.
+        os_stream: Option<OsStream>,
         /// The file names that would have been right.
         names: Vec<String>,
     },
@@ -384,6 +387,22 @@ fn advice(component: &Reference, attempts: &[Attempt]) -> String {
         component.registry(),
         component.repository()
     )
+}
+
+/// What somebody else has written, in an error or a log: as much as tells what it is, in one line.
+pub(crate) fn excerpt(text: &impl fmt::Display) -> String {
+    const LONGEST: usize = 300;
+    let text = text.to_string();
+    let mut characters = text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+    let mut excerpt: String = characters.by_ref().take(LONGEST).collect();
+    if characters.next().is_some() {
+        excerpt.push('…');
+    }
+    excerpt
+}
+
+fn of_stream(os_stream: Option<OsStream>) -> String {
+    os_stream.map_or_else(String::new, |stream| format!(", so no live ISO of {stream}"))
 }
 
 fn listed(arches: &[Arch]) -> String {

@@ -1,6 +1,7 @@
 //! Taking the live ISO out of its layer, and finding out which SHA-256 it must have.
 //!
-//! Layers are searched from the largest on, and the first ISO is taken. What says its SHA-256, the first that there is:
+//! Layers are searched from the largest on, and the first ISO is taken that is not known to be another than it must be.
+//! What says its SHA-256, the first that there is:
 //!
 //! 1. the `*-stream.json` in the same layer (the truth), else the release's announcement if the ISO is what that says:
 //!    nothing more is fetched;
@@ -100,6 +101,7 @@ impl LiveIso {
         let layers: Vec<_> = self.layers().into_iter().map(|(index, layer)| (index, layer.clone())).collect();
         for stream in self.payload().os_streams() {
             self.os_stream = Some(stream);
+            let mut disproven = None;
             for (index, layer) in &layers {
                 // What was seen with other eyes is fetched again only if it has what is wanted now.
                 if image.0[*index]
@@ -112,8 +114,17 @@ impl LiveIso {
                 image.0[*index] = Some(survey);
                 if let Some(iso) = iso {
                     let found = Found { stream, layer: *index, iso };
-                    return self.stated(registry, &found, &mut image).await;
+                    let stated = self.stated(registry, &found, &mut image).await?;
+                    if found.iso.sha256.is_none_or(|actual| actual == stated.sha256) {
+                        return Ok(stated);
+                    }
+                    // Another layer may have the right one.
+                    disproven.get_or_insert(stated);
                 }
+            }
+            // Whoever has its bytes finds out.
+            if let Some(stated) = disproven {
+                return Ok(stated);
             }
         }
         self.os_stream = None;
@@ -150,7 +161,7 @@ impl LiveIso {
             }
         }
         let names = streams.into_iter().map(|stream| self.names(stream).iso).collect();
-        Error::IsoNotFound { image: self.found.image.clone(), names }
+        Error::IsoNotFound { image: self.found.image.clone(), os_stream: self.payload().os_stream(), names }
     }
 
     fn names(&self, stream: OsStream) -> Names {

@@ -5,6 +5,7 @@
 //! never a reason to refuse a release.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
@@ -12,9 +13,9 @@ use coreos_names::{InvalidOpenshiftVersion, OpenshiftVersion, WithCauses};
 use oci_registry::Reference;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
-use crate::boot_images::BootImages;
+use crate::boot_images::{Announcement, BootImages};
+use crate::error::excerpt;
 use crate::layer::{self, Kind};
 
 const DIRECTORY: &str = "release-manifests/";
@@ -24,7 +25,16 @@ const RELEASE_METADATA: &str = "release-metadata";
 const BOOT_IMAGES: [&str; 2] = ["coreos-bootimages.yaml", "coreos-bootimages.json"];
 
 /// Ten times the largest of these files in any known release.
-const MAX_FILE: u64 = 16 << 20;
+const MAX_FILE: u64 = 4 << 20;
+
+/// The largest known one has 200 KiB, and a cluster takes no ConfigMap of more. A parser of YAML needs a hundred bytes
+/// for each that it reads.
+const MAX_YAML: u64 = 1 << 20;
+
+/// What begins a nested collection or a directive in YAML: the parser takes the square of their number of steps. The
+/// largest known file has a thousand of them.
+const YAML_OPENERS: &[u8] = b"[{%";
+const MAX_YAML_OPENERS: usize = 8 << 10;
 
 /// Ten times the size of the largest known layer, unpacked.
 const MAX_INFLATED: u64 = 512 << 20;
@@ -49,12 +59,14 @@ pub enum Error {
     #[error("its last layer has no {DIRECTORY}{0}")]
     Missing(&'static str),
     /// A file is larger than any release has it.
-    #[error("{DIRECTORY}{name} has {size} bytes; at most {MAX_FILE} are read")]
+    #[error("{DIRECTORY}{name} has {size} bytes; at most {limit} are read")]
     TooLarge {
         /// The file.
-        name: String,
+        name: &'static str,
         /// Its size in bytes.
         size: u64,
+        /// How many would be read.
+        limit: u64,
     },
     /// It calls itself by no version.
     #[error("it states no usable version")]
@@ -84,35 +96,35 @@ pub(crate) fn read(layer: impl Read) -> Result<ReleaseManifests, Error> {
         let Some(name) = member.name.strip_prefix(DIRECTORY).filter(|_| member.kind == Kind::File) else {
             return Ok(ControlFlow::Continue(()));
         };
-        let place = match name {
-            IMAGE_REFERENCES => &mut references,
-            RELEASE_METADATA => &mut metadata,
-            name if BOOT_IMAGES.iter().any(|end| name.ends_with(end)) => &mut boot_images,
+        let (place, name) = match name {
+            IMAGE_REFERENCES => (&mut references, IMAGE_REFERENCES),
+            RELEASE_METADATA => (&mut metadata, RELEASE_METADATA),
+            name if BOOT_IMAGES.iter().any(|end| name.ends_with(end)) => (&mut boot_images, BOOT_IMAGES[0]),
             _ => return Ok(ControlFlow::Continue(())),
         };
-        let size = member.size;
-        if size > MAX_FILE {
-            return Err(Error::TooLarge { name: name.to_owned(), size });
-        }
-        let mut bytes = Vec::new();
-        content.read_to_end(&mut bytes)?;
-        *place = Some(bytes);
-        Ok(ControlFlow::Continue(()))
+        *place = Some(if member.size > MAX_FILE {
+            Err(Error::TooLarge { name, size: member.size, limit: MAX_FILE })
+        } else {
+            let mut bytes = Vec::new();
+            content.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        Ok::<_, Error>(ControlFlow::Continue(()))
     })?;
 
-    let references: ImageReferences =
-        parse(IMAGE_REFERENCES, &references.ok_or(Error::Missing(IMAGE_REFERENCES))?)?;
+    let references = references.ok_or(Error::Missing(IMAGE_REFERENCES))?;
+    let references: ImageReferences = parse(IMAGE_REFERENCES, &references?)?;
     let metadata: Option<ReleaseMetadata> =
-        metadata.map(|bytes| parse(RELEASE_METADATA, &bytes)).transpose()?;
+        metadata.map(|bytes| parse(RELEASE_METADATA, &bytes?)).transpose()?;
     // A release made without metadata names itself in the image stream only.
     let version = metadata.map_or_else(|| references.metadata.name.clone(), |metadata| metadata.version);
     let version = version.parse().map_err(Error::Version)?;
-    let boot_images = boot_images.map(|bytes| read_boot_images(&bytes, &version)).unwrap_or_default();
+    let boot_images = boot_images.map(|bytes| read_boot_images(bytes, &version)).unwrap_or_default();
     Ok(ReleaseManifests { version, components: references.components()?, boot_images })
 }
 
-fn read_boot_images(yaml: &[u8], version: &OpenshiftVersion) -> BootImages {
-    match parse::<ConfigMap>(BOOT_IMAGES[0], yaml) {
+fn read_boot_images(yaml: Result<Vec<u8>, Error>, version: &OpenshiftVersion) -> BootImages {
+    match yaml.and_then(|yaml| parse::<ConfigMap>(BOOT_IMAGES[0], &yaml)) {
         Ok(config_map) => BootImages::read(&config_map.data, version),
         Err(error) => {
             tracing::warn!(release.version = %version, error = %WithCauses(&error), "ignoring what the release announces");
@@ -123,15 +135,21 @@ fn read_boot_images(yaml: &[u8], version: &OpenshiftVersion) -> BootImages {
 
 /// Parses JSON, or YAML where it does not look like JSON: both occur.
 fn parse<T: DeserializeOwned>(name: &'static str, bytes: &[u8]) -> Result<T, Error> {
+    let size = bytes.len() as u64;
     if bytes.trim_ascii_start().starts_with(b"{") {
         serde_json::from_slice(bytes).map_err(|error| invalid(name, error))
+    } else if size > MAX_YAML {
+        Err(Error::TooLarge { name, size, limit: MAX_YAML })
+    } else if bytes.iter().filter(|byte| YAML_OPENERS.contains(byte)).count() > MAX_YAML_OPENERS {
+        Err(invalid(name, "it is YAML with more brackets and braces than are read"))
     } else {
         serde_yaml_ng::from_slice(bytes).map_err(|error| invalid(name, error))
     }
 }
 
-fn invalid(name: &'static str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Invalid { name, source: error.into() }
+/// What a parser says can repeat all that it was given.
+fn invalid(name: &'static str, error: impl Display) -> Error {
+    Error::Invalid { name, source: excerpt(&error).into() }
 }
 
 /// An `image.openshift.io/v1` ImageStream.
@@ -176,7 +194,7 @@ struct ReleaseMetadata {
 
 #[derive(Deserialize)]
 struct ConfigMap {
-    data: Map<String, Value>,
+    data: Announcement,
 }
 
 impl ImageReferences {
@@ -195,7 +213,11 @@ impl ImageReferences {
             else {
                 continue;
             };
-            let reference = from.name.parse().map_err(|error| invalid(IMAGE_REFERENCES, error))?;
+            let reference: Reference = from.name.parse().map_err(|error| invalid(IMAGE_REFERENCES, error))?;
+            // Releases in folders name their origin, too.
+            if reference.path().is_some() {
+                return Err(invalid(IMAGE_REFERENCES, format!("{reference} is in no registry")));
+            }
             components.entry(tag.name).or_insert(reference);
         }
         Ok(components)

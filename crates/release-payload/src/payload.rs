@@ -54,8 +54,10 @@ impl Payload {
             ManifestKind::Image(image) => (None, image, None),
             ManifestKind::Index(index) => {
                 let platforms = platforms(&index);
-                let (child, image) = any_child(registry, pullspec, &platforms).await?;
-                (Some(child), image, Some(platforms.into_keys().collect()))
+                let only = only_image(&index);
+                let children = platforms.values().copied().chain(only);
+                let (child, image) = any_child(registry, pullspec, children).await?;
+                (Some(child), image, only.is_none().then(|| platforms.into_keys().collect()))
             }
         };
         let verification = signature::verify(signatures, pullspec, digest, child).await?;
@@ -145,7 +147,9 @@ fn not_there(pullspec: &Reference, source: oci_registry::Error) -> Error {
     let is_version = |tag: &&str| {
         let (_, stage) = tag.split_once('-').unwrap_or((tag, ""));
         let is_stage = stage.starts_with("ec.") || stage.starts_with("rc.");
-        (stage.is_empty() || is_stage && !stage.contains('-')) && tag.parse::<OpenshiftVersion>().is_ok()
+        (stage.is_empty() || is_stage && !stage.contains('-'))
+            && tag.contains('.')
+            && tag.parse::<OpenshiftVersion>().is_ok()
     };
     let suggestion = tag.filter(is_version).and_then(|tag| pullspec.with_tag(&format!("{tag}-x86_64")).ok());
     let pullspec = pullspec.clone();
@@ -159,11 +163,11 @@ fn not_there(pullspec: &Reference, source: oci_registry::Error) -> Error {
 async fn any_child(
     registry: &Registry,
     pullspec: &Reference,
-    platforms: &BTreeMap<Arch, &Descriptor>,
+    children: impl Iterator<Item = &Descriptor>,
 ) -> Result<(Digest, ImageManifest), Error> {
     let unusable = |source| Error::NotAReleaseImage { pullspec: pullspec.clone(), source };
     let mut attempts = Vec::new();
-    for child in platforms.values() {
+    for child in children {
         let image = pullspec.with_digest(child.digest);
         match registry.manifest(&image).await {
             Ok(Manifest { digest, kind: ManifestKind::Image(image), .. }) => return Ok((digest, image)),
@@ -191,6 +195,14 @@ pub(crate) fn platforms(index: &ImageIndex) -> BTreeMap<Arch, &Descriptor> {
         }
     }
     platforms
+}
+
+/// The one image of a list, if nothing but its own configuration says what it runs on. `oc` takes it, too.
+pub(crate) fn only_image(index: &ImageIndex) -> Option<&Descriptor> {
+    match &index.manifests[..] {
+        [image] if image.platform.is_none() => Some(image),
+        _ => None,
+    }
 }
 
 async fn read_manifests(

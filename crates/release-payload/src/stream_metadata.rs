@@ -1,11 +1,15 @@
 //! CoreOS stream metadata: which live ISO belongs to a release, for every architecture.
 //!
-//! The format is that of <https://github.com/coreos/stream-metadata-go>; only what identifies an ISO is read.
+//! The format is that of <https://github.com/coreos/stream-metadata-go>; only what identifies an ISO is read, and nothing
+//! else is kept in memory.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use coreos_names::{Arch, OsBuild, Sha256};
 use serde::Deserialize;
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// The live ISO of one architecture.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,12 +28,16 @@ impl StreamMetadata {
     /// Reads a `*-stream.json`. Architectures that are unknown, have no live ISO, or state
     /// nonsense are left out, so that one of them never harms the others.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
-        Ok(serde_json::from_slice::<Document>(json)?.into())
-    }
-
-    /// The same of a document that is part of another.
-    pub(crate) fn from_value(document: serde_json::Value) -> Result<Self, serde_json::Error> {
-        Ok(serde_json::from_value::<Document>(document)?.into())
+        let document: Document<'_> = serde_json::from_slice(json)?;
+        let mut images = BTreeMap::new();
+        for_each_member(document.architectures.get(), |name, architecture| {
+            if let Ok(arch) = name.parse()
+                && let Some(image) = live_iso(architecture)
+            {
+                images.insert(arch, image);
+            }
+        })?;
+        Ok(Self(images))
     }
 
     /// The live ISO of an architecture.
@@ -48,21 +56,44 @@ impl StreamMetadata {
     }
 }
 
-impl From<Document> for StreamMetadata {
-    fn from(document: Document) -> Self {
-        let images = document.architectures.into_iter().filter_map(|(name, architecture)| {
-            let Architecture { artifacts } = serde_json::from_value(architecture).ok()?;
-            let metal = artifacts.metal?;
-            let sha256 = metal.formats.iso?.disk.sha256;
-            Some((name.parse().ok()?, BootImage { os_build: metal.release, sha256 }))
-        });
-        Self(images.collect())
+fn live_iso(architecture: &RawValue) -> Option<BootImage> {
+    let Architecture { artifacts } = serde_json::from_str(architecture.get()).ok()?;
+    let metal = artifacts.metal?;
+    let sha256 = metal.formats.iso?.disk.sha256;
+    Some(BootImage { os_build: metal.release, sha256 })
+}
+
+/// Shows every member of a JSON object, and keeps none of them.
+pub(crate) fn for_each_member<'a>(
+    json: &'a str,
+    visit: impl FnMut(&str, &'a RawValue),
+) -> Result<(), serde_json::Error> {
+    struct Members<F>(F);
+
+    impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for Members<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(mut self, mut members: M) -> Result<(), M::Error> {
+            while let Some(name) = members.next_key::<String>()? {
+                (self.0)(&name, members.next_value()?);
+            }
+            Ok(())
+        }
     }
+
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    deserializer.deserialize_map(Members(visit))?;
+    deserializer.end()
 }
 
 #[derive(Deserialize)]
-struct Document {
-    architectures: BTreeMap<String, serde_json::Value>,
+struct Document<'a> {
+    #[serde(borrow)]
+    architectures: &'a RawValue,
 }
 
 #[derive(Deserialize)]

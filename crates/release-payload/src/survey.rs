@@ -5,8 +5,9 @@
 
 use std::io::Read;
 
-use coreos_names::{Arch, Sha256, WithCauses};
+use coreos_names::{Arch, Sha256};
 
+use crate::error::excerpt;
 use crate::layer::{Kind, Member};
 use crate::os_stream::OsStream;
 use crate::stream_metadata::{BootImage, StreamMetadata};
@@ -171,7 +172,11 @@ fn boot_image(member: &Member, contents: &mut dyn Read, arch: Arch) -> std::io::
     Ok(match StreamMetadata::parse(&json) {
         Ok(metadata) => metadata.boot_image(arch).cloned(),
         Err(error) => {
-            tracing::warn!(name = member.name, error = %WithCauses(&error), "ignoring stream metadata that is broken");
+            tracing::warn!(
+                name = member.name,
+                error = excerpt(&error),
+                "ignoring stream metadata that is broken"
+            );
             None
         }
     })

@@ -1,5 +1,6 @@
 //! `release …`: looking at releases, and taking their ISOs out.
 
+mod download;
 mod extract;
 mod inspect;
 mod progress;
@@ -26,6 +27,7 @@ pub(super) fn command() -> Command {
     let os_stream = || {
         Arg::new("os-stream")
             .long("os-stream")
+            .value_name("STREAM")
             .value_parser(value_parser!(OsStream))
             .help("rhel-9 or rhel-10, of a release that carries both; without it, what its hosts boot from")
     };
@@ -49,9 +51,13 @@ pub(super) fn command() -> Command {
                 .arg(
                     Arg::new("arch")
                         .long("arch")
+                        .value_name("ARCH")
                         .action(ArgAction::Append)
                         .value_parser(value_parser!(Arch))
-                        .help("an architecture, any number of times; without it, all that the release has"),
+                        .help(
+                            "x86_64, arm64 (aarch64), ppc64le or s390x, any number of times; without it, all that the \
+                             release has",
+                        ),
                 )
                 .arg(
                     Arg::new("to")
@@ -59,7 +65,7 @@ pub(super) fn command() -> Command {
                         .value_name("DIR")
                         .default_value(".")
                         .value_parser(value_parser!(PathBuf))
-                        .help("where the ISOs go, such as a DATA_DIR; those that are there are not fetched again"),
+                        .help("a directory where the ISOs go, such as a DATA_DIR; those that are there are not fetched again"),
                 ),
             &[table::REGISTRY],
         ))

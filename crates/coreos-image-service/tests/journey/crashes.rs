@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use coreos_names::Arch;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use test_support::fixtures::{LiveIso, OS_BUILD};
 use test_support::origin::{self, Fault, OriginServer};
 use test_support::payload::{Content, ReleaseBuilder};
-use test_support::registry::TokenRegistry;
+use test_support::registry::{FaultProxy, LineFault, TokenRegistry};
 
 use crate::IGNITION;
 use crate::service::{FULL_ISO, Service, os_image, wait};
@@ -113,6 +114,21 @@ fn iso() -> Content {
     Content::from_file(LiveIso::X86_64.path()).unwrap()
 }
 
+const RELEASE: &str = "ocp/release:4.18.52-x86_64";
+
+/// A registry with a release, and the layer that its ISO is in.
+async fn registry() -> (TokenRegistry, Content) {
+    let registry = TokenRegistry::builder().anonymous().start().await;
+    let release = ReleaseBuilder::new("4.18.52", OS_BUILD).iso(Arch::X86_64, iso()).build().unwrap();
+    for component in &release.components {
+        registry.publish("ocp/release", &component.tag, &component.image);
+    }
+    registry.publish("ocp/release", &release.tag, &release.image);
+    let layers = &release.machine_os_images().image.images()[0].layers;
+    let layer = &layers.iter().max_by_key(|layer| layer.content.size()).unwrap().content;
+    (registry, layer.clone())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_an_iso_arrives() {
     let all = iso().size();
@@ -180,15 +196,8 @@ async fn killed_while_a_large_iso_arrives_it_goes_on_behind_what_is_on_stable_st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_an_iso_arrives_from_a_registry() {
-    let registry = TokenRegistry::builder().anonymous().start().await;
-    let release = ReleaseBuilder::new("4.18.52", OS_BUILD).iso(Arch::X86_64, iso()).build().unwrap();
-    for component in &release.components {
-        registry.publish("ocp/release", &component.tag, &component.image);
-    }
-    registry.publish("ocp/release", &release.tag, &release.image);
-    let pullspec = format!("{}/ocp/release:{}", registry.address(), release.tag);
-    let layers = &release.machine_os_images().image.images()[0].layers;
-    let layer = &layers.iter().max_by_key(|layer| layer.content.size()).unwrap().content;
+    let (registry, layer) = registry().await;
+    let pullspec = format!("{}/{RELEASE}", registry.address());
     registry.inject_once(&layer.digest(), Fault::StallAfter(layer.size() / 2));
 
     let site = Site::new();
@@ -214,4 +223,52 @@ async fn killed_while_an_iso_arrives_from_a_registry() {
         files.into_iter().filter(|file| file.contains("/staging/")).collect()
     };
     assert_eq!(staged(site.files()), [UNKNOWN[5]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_an_iso_is_extracted() {
+    let (registry, layer) = registry().await;
+    let line = FaultProxy::start(registry.address()).await;
+    let directory = TempDir::new().unwrap();
+    let files = || -> BTreeSet<PathBuf> {
+        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let extract = |address: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coreos-image-service"));
+        let insecure = format!("{},{}", registry.address(), line.address());
+        command.env_clear().env("INSECURE_REGISTRIES", insecure).env("PULL_SECRET", r#"{"auths":{}}"#);
+        command.args(["release", "extract", &format!("{address}/{RELEASE}"), "--to"]).arg(directory.path());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let stalled_among = |known: &BTreeSet<PathBuf>| {
+        let arrives = || files().into_iter().find(|path| !known.contains(path));
+        let has_begun =
+            || arrives().and_then(|path| path.metadata().ok()).is_some_and(|file| file.len() > 4 << 20);
+        wait(has_begun, || format!("{:?} is all there is", files()));
+        arrives().unwrap()
+    };
+
+    registry.inject_once(&layer.digest(), Fault::StallAfter(layer.size() / 2));
+    let mut killed = extract(registry.address());
+    let left = stalled_among(&BTreeSet::new());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(files(), [left.clone()].into());
+
+    line.fail_after(layer.size() / 2, LineFault::Stall);
+    let slow = extract(line.address());
+    let arriving = stalled_among(&[left].into());
+    assert_eq!(files(), [arriving.clone()].into(), "what the killed one has left is gone");
+
+    let image = directory.path().join(format!("rhcos-full-iso-{OS_BUILD}-x86_64.iso"));
+    let fast = extract(registry.address()).wait_with_output().unwrap();
+    assert!(fast.status.success(), "{}", String::from_utf8_lossy(&fast.stderr));
+    assert_eq!(files(), [arriving, image.clone()].into(), "what another one is at is not");
+
+    line.cut();
+    let slow = slow.wait_with_output().unwrap();
+    assert!(slow.status.success(), "{}", String::from_utf8_lossy(&slow.stderr));
+    assert_eq!(files(), [image.clone()].into());
+    assert_eq!(Content::from_file(image).unwrap().sha256(), iso().sha256());
 }

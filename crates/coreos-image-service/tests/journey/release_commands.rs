@@ -64,10 +64,16 @@ fn a_release_is_inspected_by_programs() {
     let pullspec = push(&registry, &multi(&[]));
     let text = output(&mut program(&registry, &["release", "inspect", "--output", "json", &pullspec]));
     let shown: Value = serde_json::from_str(&text).unwrap();
+    let fields = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let promised = ["cpu_architectures", "digest", "isos", "release_image", "signatures", "version"];
+    assert_eq!(fields(&shown), promised, "docs/RELEASES.md");
     assert_eq!(shown["version"], "4.18.52");
     assert_eq!(shown["release_image"], pullspec);
     assert_eq!(shown["cpu_architectures"], json!(["x86_64", "arm64"]));
     for (arch, shown) in ARCHES.into_iter().zip(shown["isos"].as_array().unwrap()) {
+        let promised = ["cpu_architecture", "image", "layer", "sha256", "size", "version"];
+        assert_eq!(fields(shown), promised, "docs/RELEASES.md");
+        assert_eq!(fields(&shown["layer"]), ["digest", "size"]);
         assert_eq!(shown["cpu_architecture"], arch.name());
         assert_eq!(shown["version"], OS_BUILD);
         assert_eq!(shown["sha256"], iso(arch).sha256().to_string());
@@ -173,7 +179,28 @@ fn an_iso_that_is_not_what_the_release_states_leaves_nothing() {
     let nowhere = directory.path().join("nowhere");
     let arguments = ["release", "extract", &pullspec, "--to", nowhere.to_str().unwrap()];
     let told = failure(&mut program(&registry, &arguments));
-    assert_eq!(told, format!("error: {} is not a directory\n", nowhere.display()));
+    assert!(
+        told.starts_with(&format!("error: cannot extract into {}: No such file", nowhere.display())),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_named_and_left_empty() {
+    let registry = DockerRegistry::start();
+    let pullspec = push(&registry, &multi(&[]));
+    let directory = TempDir::new().unwrap();
+    let mounted = r#"mount -t tmpfs -o size=1m tmpfs "$1" && "$2" release extract "$3" --arch arm64 --to "$1"; ls -A "$1""#;
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mounted, "sh"]).arg(directory.path());
+    command.args([env!("CARGO_BIN_EXE_coreos-image-service"), &pullspec]);
+    command.env("INSECURE_REGISTRIES", registry.address()).env("PULL_SECRET", registry.pull_secret());
+    let Output { stdout, stderr, .. } = command.output().unwrap();
+    let told = String::from_utf8(stderr).unwrap();
+    let expected =
+        format!("cannot make room for {} bytes in {}: ", iso(Arch::Arm64).size(), directory.path().display());
+    assert!(told.contains(&expected), "{told}");
+    assert_eq!(String::from_utf8(stdout).unwrap(), "", "nothing stays behind");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use coreos_names::Arch;
 use oci_registry::{Digest, ImageManifest, Manifest, ManifestKind, Reference, Registry, RegistryHost};
 
 use super::{COMPONENT, Found, Pinned, candidates};
-use crate::error::{Attempt, Error, Problem, Reason};
+use crate::error::{Attempt, Error, Problem, Reason, excerpt};
 use crate::payload::{self, Payload};
 
 /// One search for the image of one architecture. It goes on where it stopped if what was found proves useless.
@@ -227,7 +227,8 @@ impl Search {
             ManifestKind::Image(manifest) => (place.clone(), manifest),
             ManifestKind::Index(index) => {
                 let platforms = payload::platforms(&index);
-                let Some(child) = platforms.get(&arch) else {
+                let child = platforms.get(&arch).copied().or_else(|| payload::only_image(&index));
+                let Some(child) = child else {
                     let available = platforms.into_keys().collect();
                     return Err(Error::MissingArch { image: place.clone(), arch, available }.into());
                 };
@@ -242,7 +243,7 @@ impl Search {
         if config.architecture.parse() == Ok(arch) {
             Ok((image, manifest))
         } else {
-            Err(Error::WrongArch { image, arch, actual: config.architecture }.into())
+            Err(Error::WrongArch { image, arch, actual: excerpt(&config.architecture) }.into())
         }
     }
 }

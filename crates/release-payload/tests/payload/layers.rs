@@ -1,7 +1,9 @@
 //! Layers as they should not be.
 
 use coreos_names::Arch;
-use test_support::payload::{Compression, Content, ImageBuilder, Layer, LayerBuilder, MediaTypes};
+use test_support::payload::{
+    Compression, Content, Flaw, ImageBuilder, Layer, LayerBuilder, MediaTypes, StreamMetadata,
+};
 
 use crate::component::{Disproven, Proven, Refused, assert_expected, carrying, image, layer};
 use crate::site::{BUILD, ISO, Site, iso, noise, release};
@@ -66,6 +68,29 @@ async fn an_iso_that_is_there_twice_must_be_the_same() {
         ("others", [&right, &other, &third], Refused("more than once, with different contents")),
     ] {
         assert_expected(what, site.take(twice(&contents)).await, &expected);
+    }
+}
+
+#[tokio::test]
+async fn of_isos_in_several_layers_the_proven_one_is_taken() {
+    let site = Site::new().await;
+    let (right, wrong, other) = (iso(1), iso(2), iso(3));
+    let stream = StreamMetadata::new("rhel-9", BUILD).iso(Arch::X86_64, right.sha256()).to_json().to_string();
+    let with = |iso: &Content| layer().content(ISO, iso.clone());
+    let large = |layer: LayerBuilder| layer.content("usr/pad", Content::from_bytes(noise(400_000, 9)));
+    for (what, layers, flaws, expected) in [
+        ("the announced one above", vec![large(with(&wrong)), with(&right)], &[][..], Proven(BUILD)),
+        ("the announced one below", vec![with(&right), large(with(&wrong))], &[], Proven(BUILD)),
+        (
+            "one with stream metadata",
+            vec![large(with(&wrong)), with(&right).file("coreos/coreos-stream.json", &stream)],
+            &[Flaw::NoBootimages],
+            Proven(BUILD),
+        ),
+        ("neither", vec![large(with(&wrong)), with(&other)], &[], Disproven),
+    ] {
+        let release = flaws.iter().fold(carrying(&right, layers), |release, &flaw| release.flaw(flaw));
+        assert_expected(what, site.take(release).await, &expected);
     }
 }
 

@@ -37,9 +37,13 @@ async fn both_generations_can_be_had_each_with_its_own_proof() {
     );
     assert!(site.take(only_ten()).await.unwrap().is_proven());
     let error = site.take_stream(only_nine(), Some(OsStream::Rhel10)).await.unwrap_err();
-    assert!(shown(&error).contains("holds no coreos/coreos10-x86_64.iso"), "{}", shown(&error));
+    assert!(
+        shown(&error).ends_with("holds no coreos/coreos10-x86_64.iso, so no live ISO of rhel-10"),
+        "{}",
+        shown(&error)
+    );
     let error = site.take_stream(only_ten(), Some(OsStream::Rhel9)).await.unwrap_err();
-    assert!(shown(&error).ends_with("holds no coreos/coreos-x86_64.iso"), "{}", shown(&error));
+    assert!(shown(&error).contains("holds no coreos/coreos-x86_64.iso, so no"), "{}", shown(&error));
 }
 
 #[tokio::test]

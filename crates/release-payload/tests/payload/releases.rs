@@ -6,7 +6,7 @@ use coreos_names::Arch;
 use release_payload::Error;
 use serde_json::json;
 use test_support::payload::{
-    Compression, Flaw, Image, ImageBuilder, Index, LayerBuilder, MediaTypes, Release, ReleaseBuilder,
+    Compression, Content, Flaw, Image, ImageBuilder, Index, LayerBuilder, MediaTypes, Release, ReleaseBuilder,
 };
 use test_support::registry::Fault;
 
@@ -72,6 +72,46 @@ async fn an_attestation_is_no_architecture_of_a_release() {
 }
 
 #[tokio::test]
+async fn the_only_image_of_a_list_need_not_say_what_it_runs_on() {
+    let site = Site::new().await;
+    let image = component(MediaTypes::Docker);
+    let manifest = &image.manifest;
+    let lists = [1, 2].map(|count| {
+        let entry = (IMAGE, &*manifest.digest(), manifest.size(), None);
+        Content::from_bytes(list(&vec![entry; count]))
+    });
+    for (count, list) in [1, 2].into_iter().zip(lists) {
+        site.server.publish_manifest(REPOSITORY, &list.digest(), LIST, &list.bytes().unwrap());
+        site.server.publish(REPOSITORY, "component", &image.clone().into());
+        let name = format!("127.0.0.1:1/a/b@{}", list.digest());
+        let references = json!({
+            "kind": "ImageStream", "apiVersion": "image.openshift.io/v1", "metadata": {"name": "4.18.52"},
+            "spec": {"tags": [{"name": "machine-os-images", "from": {"kind": "DockerImage", "name": name}}]},
+        });
+        let references = references.to_string();
+        let built =
+            single().release_manifest("image-references", Some(references.as_bytes())).build().unwrap();
+        site.publish(&built);
+        let release = &built.image.images()[0].manifest;
+        let entry = (IMAGE, &*release.digest(), release.size(), None);
+        site.server.publish_manifest(REPOSITORY, "list", LIST, &self::list(&vec![entry; count]));
+        let resolved = site.resolve(&site.pullspec("list")).await;
+        if count == 1 {
+            let payload = resolved.unwrap();
+            assert_eq!(payload.arches(), [Arch::X86_64]);
+            assert!(extract(&site.registry, &payload, Arch::X86_64).await.unwrap().is_proven());
+            let error = extract(&site.registry, &payload, Arch::Arm64).await.unwrap_err();
+            assert!(shown(&error).contains("is for amd64, not for arm64"), "{}", shown(&error));
+        } else {
+            assert!(shown(&resolved.unwrap_err()).contains("not for an architecture that OpenShift runs on"));
+            let payload = site.resolve(&site.pullspec(&built.tag)).await.unwrap();
+            let error = extract(&site.registry, &payload, Arch::X86_64).await.unwrap_err();
+            assert!(shown(&error).contains("has no image for x86_64"), "{}", shown(&error));
+        }
+    }
+}
+
+#[tokio::test]
 async fn any_image_of_a_multi_release_will_do() {
     let site = Site::new().await;
     let built = single().iso(Arch::Arm64, iso(2)).multi().build().unwrap();
@@ -125,7 +165,7 @@ async fn lists_of_lists_are_refused() {
     let built = single().build().unwrap();
     let image = &built.image.manifest();
     let inner = list(&[(IMAGE, &image.digest(), image.size(), Some("amd64"))]);
-    let inner = test_support::payload::Content::from_bytes(inner);
+    let inner = Content::from_bytes(inner);
     site.server.publish_manifest(REPOSITORY, &inner.digest(), LIST, &inner.bytes().unwrap());
     let outer = list(&[(LIST, &inner.digest(), inner.size(), Some("amd64"))]);
     site.server.publish_manifest(REPOSITORY, "nested", LIST, &outer);
@@ -155,11 +195,38 @@ async fn what_is_no_release_image_is_refused_for_what_it_lacks() {
             with("image-references", Some("kind: Pod\napiVersion: v1\nmetadata: {}\nspec: {}")),
             "found v1 Pod",
         ),
-        ("deep nesting", with("image-references", Some(&"[".repeat(100_000))), "image-references is invalid"),
+        // It would take an hour to read.
+        ("deep nesting", with("image-references", Some(&"[".repeat(1_000_000))), "more brackets and braces"),
+        (
+            "deep JSON",
+            with("image-references", Some(&"{\"a\":".repeat(100_000))),
+            "image-references is invalid",
+        ),
         (
             "no reference",
             with("image-references", Some(&references(tag("https://quay.io/x")))),
             "image-references is invalid",
+        ),
+        (
+            "a folder",
+            with(
+                "image-references",
+                Some(&references(tag(&format!("file:///mnt/x@sha256:{}", "ab".repeat(32))))),
+            ),
+            "is in no registry",
+        ),
+        (
+            "a long story",
+            with("image-references", Some(&format!("{{\"spec\": \"{}\"}}", "\\u001b[31m".repeat(100_000)))),
+            "image-references is invalid",
+        ),
+        (
+            "an unknown kind",
+            with(
+                "image-references",
+                Some(&references(json!([])).replace("ImageStream", &"\\u001b".repeat(100_000))),
+            ),
+            "expected an image.openshift.io/v1 ImageStream, found image.openshift.io/v1 \u{fffd}",
         ),
         (
             "no digest",
@@ -177,11 +244,12 @@ async fn what_is_no_release_image_is_refused_for_what_it_lacks() {
             with("release-metadata", Some(r#"{"version": "four"}"#)),
             "it states no usable version",
         ),
-        ("a huge file", with("release-metadata", Some(&" ".repeat(17 << 20))), "at most 16777216 are read"),
+        ("a huge file", with("release-metadata", Some(&" ".repeat(5 << 20))), "at most 4194304 are read"),
+        ("much YAML", with("image-references", Some(&"- x\n".repeat(1 << 19))), "at most 1048576 are read"),
     ] {
         let error = site.take(release).await.unwrap_err();
         assert!(shown(&error).contains(expected), "{what}: {}", shown(&error));
-        assert!(error.is_content(), "{what}");
+        assert!(error.is_content() && shown(&error).len() < 2000, "{what}: {}", shown(&error).len());
     }
 }
 
@@ -200,6 +268,8 @@ async fn what_a_release_can_do_without_is_done_without() {
                 .release_manifest("0000_50_installer_coreos-bootimages.json", Some(b"{\"data\":{}}")),
         ),
         ("a broken announcement", with(bootimages, Some("data: [\n"))),
+        ("a deep announcement", with(bootimages, Some(&"[".repeat(1_000_000)))),
+        ("a huge announcement", with(bootimages, Some(&" ".repeat(5 << 20)))),
         ("an announcement of nothing", with(bootimages, Some("data:\n  stream: 7\n"))),
         ("other references", with("0000_90_image-references", Some("{"))),
     ] {
@@ -218,6 +288,7 @@ async fn a_tag_without_its_end_is_explained() {
         ("4.18.52", Some("4.18.52-x86_64")),
         ("4.19.0-ec.3", Some("4.19.0-ec.3-x86_64")),
         ("latest", None),
+        ("1", None),
         ("4.18.52-s390x", None),
     ] {
         let error = site.resolve(&site.pullspec(tag)).await.unwrap_err();

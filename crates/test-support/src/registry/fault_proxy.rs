@@ -34,6 +34,7 @@ pub enum LineFault {
 struct Line {
     server: watch::Sender<String>,
     closed: Notify,
+    cut: Notify,
     plan: Mutex<Plan>,
 }
 
@@ -57,8 +58,9 @@ impl FaultProxy {
     pub async fn start_at(address: &str, server: &str) -> Self {
         let listener = TcpListener::bind(address).await.expect("the port is free");
         let address = listener.local_addr().expect("it is bound").to_string();
+        let (closed, cut) = (Notify::new(), Notify::new());
         let server = watch::Sender::new(server.to_owned());
-        let line = Arc::new(Line { server, closed: Notify::new(), plan: Mutex::default() });
+        let line = Arc::new(Line { server, closed, cut, plan: Mutex::default() });
         let task = tokio::spawn(accept(listener, Arc::clone(&line)));
         Self { address, line, task }
     }
@@ -83,6 +85,11 @@ impl FaultProxy {
     pub fn fail_every(&self, bytes: u64, fault: LineFault) {
         let mut plan = self.line.plan.lock().unwrap();
         (plan.fault, plan.then, plan.passed) = (Some((bytes, fault)), Some((bytes, fault)), 0);
+    }
+
+    /// Closes all connections now, stalled ones too. New ones find the line as it should be.
+    pub fn cut(&self) {
+        self.line.cut.notify_waiters();
     }
 
     /// How many connections have been made.
@@ -132,6 +139,7 @@ async fn connect(client: TcpStream, line: Arc<Line>) {
         () = up(from_client, to_server) => {}
         _ = down(from_server, to_client, &line) => {}
         _ = leads_to.changed() => {}
+        () = line.cut.notified() => {}
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::Context;
 use coreos_names::{Arch, WithCauses};
 use oci_registry::{Config, Registry};
-use release_payload::{LiveIso, Payload};
+use release_payload::{BootImage, LiveIso, Payload};
 use serde_json::{Value, json};
 
 use super::Release;
@@ -48,16 +48,23 @@ async fn find(
     Ok((iso, size))
 }
 
-/// Sizes are in bytes, `signatures` null where none were asked for. An ISO has either `image` and what follows, or `error`.
+impl Listing {
+    /// What the release announces of the ISO, of the generation that was found if any was.
+    fn forecast<'a>(&'a self, payload: &'a Payload) -> Option<&'a BootImage> {
+        self.iso.as_ref().map_or_else(|_| payload.boot_image(self.arch), |(iso, _)| iso.forecast())
+    }
+}
+
+/// What programs read. The fields are promised in docs/RELEASES.md.
 fn json(payload: &Payload, isos: &[Listing]) -> Value {
-    let isos = isos.iter().map(|Listing { arch, iso }| {
-        let forecast = payload.boot_image(*arch);
+    let isos = isos.iter().map(|listing| {
+        let forecast = listing.forecast(payload);
         let mut shown = json!({
-            "cpu_architecture": arch.name(),
+            "cpu_architecture": listing.arch.name(),
             "version": forecast.map(|image| image.os_build.to_string()),
             "sha256": forecast.map(|image| image.sha256.to_string()),
         });
-        match iso {
+        match &listing.iso {
             Ok((iso, size)) => {
                 shown["size"] = (*size).into();
                 shown["image"] = iso.image().to_string().into();
@@ -104,13 +111,13 @@ fn show(payload: &Payload, isos: &[Listing], out: &mut impl Write) -> io::Result
     }
     writeln!(out, "version         {}", payload.version())?;
     writeln!(out, "architectures   {}", arches.join(", "))?;
-    for Listing { arch, iso } in isos {
-        writeln!(out, "\n{arch}")?;
-        if let Some(image) = payload.boot_image(*arch) {
+    for listing in isos {
+        writeln!(out, "\n{}", listing.arch)?;
+        if let Some(image) = listing.forecast(payload) {
             writeln!(out, "  RHCOS build   {}", image.os_build)?;
             writeln!(out, "  ISO sha256    {}", image.sha256)?;
         }
-        match iso {
+        match &listing.iso {
             Ok((iso, size)) => {
                 writeln!(out, "  ISO size      {size} bytes")?;
                 writeln!(out, "  fetched from  {}", iso.image())?;

@@ -1,6 +1,7 @@
 //! How far a download is, for people: a bar on a terminal, else a line now and then.
 
-use std::io::{self, IsTerminal};
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -46,7 +47,7 @@ impl Progress {
         let percent = here.saturating_mul(100).checked_div(total).unwrap_or(100);
         if self.next_line.is_some_and(|next| percent >= next) {
             self.next_line = Some(percent - percent % STEP + STEP);
-            eprintln!("{}: {}", self.name, self.line(percent, total));
+            tell(format_args!("{}: {}", self.name, self.line(percent, total)));
         }
     }
 
@@ -61,6 +62,11 @@ impl Progress {
         let rate = DecimalBytes(self.bar.per_sec() as u64);
         format!("{percent} % of {total}, {rate}/s, {} left", HumanDuration(left))
     }
+}
+
+/// Prints a line on the standard error. That nobody reads it any more is no reason to end a download.
+pub(super) fn tell(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 impl Drop for Progress {
