@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coreos_names::WithCauses;
+use feed_format::{Documents, PULL_SECRET, SecretText};
 use image_store::Catalog;
 use oci_registry::{Config, PullSecret, Registry};
 use provision::Desired;
@@ -15,7 +16,6 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::cluster::{Cluster, Reading, Readings};
 use crate::directory::{self, Contents, Files, Unreadable};
-use crate::documents::{Documents, PULL_SECRET, SecretText};
 use crate::list::{self, Environment};
 use crate::memory::{Memory, Remembered};
 
@@ -24,10 +24,10 @@ use crate::memory::{Memory, Remembered};
 pub enum Source {
     /// Nowhere.
     None,
-    /// A directory with a file for each of [`crate::CONFIGURATION`], and one for [`crate::PULL_SECRET`]. None of the files
+    /// A directory with a file for each of [`feed_format::CONFIGURATION`], and one for [`feed_format::PULL_SECRET`]. None of the files
     /// needs to be there.
     Directory(PathBuf),
-    /// A ConfigMap and a Secret called [`crate::FEED_NAME`].
+    /// A ConfigMap and a Secret called [`feed_format::FEED_NAME`].
     Cluster(Cluster),
 }
 
@@ -314,7 +314,7 @@ impl Feed {
         let registry = if used == access(&reports) {
             Ok(None)
         } else {
-            list::registry(&self.environment, &documents.access).and_then(|config| {
+            documents.access.added_to(self.environment.registry.clone()).and_then(|config| {
                 let client = Registry::new(config.clone());
                 let client = client.map_err(|error| vec![WithCauses(&error).to_string()])?;
                 Ok(Some((client, config)))
@@ -409,8 +409,9 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use feed_format::RELEASE_IMAGES;
+
     use super::*;
-    use crate::RELEASE_IMAGES;
 
     const PULL_SECRET_TEXT: &str = r#"{"auths":{}}"#;
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coreos_names::{Arch, OpenshiftVersion};
+use feed_format::{FEED_NAME, PULL_SECRET};
 use kube::api::DynamicObject;
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -17,7 +18,6 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::crd::{ConfigMapRef, CoreosImageServiceSpec, NAME, PullSecretRef};
-use crate::feed::FEED_NAME;
 use crate::kinds;
 use crate::select::ImageSet;
 use crate::watched::{Reading, WatchSettings, Watched};
@@ -241,7 +241,7 @@ impl Inputs {
             }
             None => (CLUSTER_PULL_SECRET.0, CLUSTER_PULL_SECRET.1, None),
         };
-        let key = key.unwrap_or(crate::feed::DOCKER_CONFIG).to_owned();
+        let key = key.unwrap_or(PULL_SECRET).to_owned();
         (NamedKey::new(NamedKind::Secret, namespace, name), key)
     }
 

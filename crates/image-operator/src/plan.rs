@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coreos_names::WithCauses;
+use feed_format::SecretText;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use release_payload::Reference;
 use release_payload::release_images::Architectures;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::crd::{CoreosImageServiceSpec, DeploymentRef, NAME, ReleaseState};
-use crate::feed::{self, Access};
+use crate::feed;
 use crate::inputs::{Own, Seen};
 use crate::policy::Policy;
 use crate::readings::Readings;
@@ -49,7 +49,7 @@ pub(crate) struct Owner {
 pub(crate) struct FeedPlan {
     pub(crate) config: BTreeMap<&'static str, String>,
     /// `None` leaves the Secret as it is.
-    pub(crate) pull_secret: Option<SecretString>,
+    pub(crate) pull_secret: Option<SecretText>,
 }
 
 /// `spec.osImages` of the AgentServiceConfig.
@@ -128,7 +128,7 @@ impl Plan {
         if !seen.stale.is_empty() {
             self.problems.push(Problem::new("SourcesUnreadable", seen.stale.join("; ")));
         }
-        let (access, problems) = Access::gather(&seen);
+        let (access, problems) = feed::access(&seen);
         self.problems.extend(problems);
 
         let Seen { sets, referenced, os_image_versions, arches, agent, .. } = seen;

@@ -10,16 +10,15 @@ mod workload;
 
 use std::collections::BTreeMap;
 
+use feed_format::{FEED_NAME, PULL_SECRET, RELEASE_IMAGES};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};
-use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::crd::{CoreosImageService, CoreosImageServiceStatus, NAME};
-use crate::feed::{DOCKER_CONFIG, FEED_NAME, RELEASE_IMAGES};
 use crate::inputs::Own;
 use crate::kinds;
 use crate::metrics::Metrics;
@@ -137,11 +136,11 @@ impl Writer {
         let Some(pull_secret) = &feed.pull_secret else { return Ok(()) };
         let api = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
         let current = api.get_opt(FEED_NAME).await?;
-        let text = pull_secret.expose_secret();
+        let text = pull_secret.expose();
         let owner = plan.owner.reference();
         if let Some(current) = &current {
             let same = |data: &BTreeMap<String, ByteString>| {
-                data.len() == 1 && data.get(DOCKER_CONFIG).is_some_and(|now| now.0 == text.as_bytes())
+                data.len() == 1 && data.get(PULL_SECRET).is_some_and(|now| now.0 == text.as_bytes())
             };
             let is_current = current.data.as_ref().is_some_and(same);
             if self.secret.needs_nothing(&text, &owner, &current.metadata, is_current) {
@@ -158,7 +157,7 @@ impl Writer {
                     "type": "kubernetes.io/dockerconfigjson",
                     "metadata": apply::metadata(FEED_NAME, &owner),
                     // Not `stringData`: server-side apply cannot tell later whose that was.
-                    "data": { DOCKER_CONFIG: ByteString(text.as_bytes().to_vec()) },
+                    "data": { PULL_SECRET: ByteString(text.as_bytes().to_vec()) },
                 })),
             )
             .await?;

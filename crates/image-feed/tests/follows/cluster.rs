@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use image_feed::{Cluster, FEED_NAME, Patience, Source};
+use feed_format::FEED_NAME;
+use image_feed::{Cluster, Patience, Source};
 use image_store::{ImageStore, Limits};
 use serde_json::{Value, json};
 use test_support::kubernetes::{Call, FakeKubernetes, Matching, Trouble};

@@ -49,7 +49,7 @@ fn secret(version: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": FEED_NAME, "resourceVersion": version, "ownerReferences": [owner().reference()]},
-        "data": {DOCKER_CONFIG: ByteString(br#"{"auths":{}}"#.to_vec())},
+        "data": {PULL_SECRET: ByteString(br#"{"auths":{}}"#.to_vec())},
     })
 }
 

@@ -1,10 +1,10 @@
+use feed_format::{FEED_NAME, PULL_SECRET};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
 use super::FIELD_MANAGER;
 use crate::crd::DeploymentRef;
-use crate::feed::{DOCKER_CONFIG, FEED_NAME};
 use crate::kinds;
 use crate::metrics::Metrics;
 use crate::plan::Problem;
@@ -51,7 +51,7 @@ pub(super) async fn write(
         { "name": "RELEASE_IMAGES", "value": release_images },
         {
             "name": "PULL_SECRET",
-            "valueFrom": { "secretKeyRef": { "name": FEED_NAME, "key": DOCKER_CONFIG } },
+            "valueFrom": { "secretKeyRef": { "name": FEED_NAME, "key": PULL_SECRET } },
         },
     ]);
     if wanted.as_array().is_some_and(|wanted| wanted.iter().all(|variable| has(container, variable))) {

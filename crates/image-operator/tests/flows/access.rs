@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use image_operator::feed::{DOCKER_CONFIG, FEED_NAME};
+use feed_format::{FEED_NAME, PULL_SECRET};
 use serde_json::{Value, json};
 use test_support::registry::Certificate;
 use tracing_subscriber::filter::Targets;
@@ -44,7 +44,7 @@ fn logs() -> Arc<Mutex<Vec<u8>>> {
 async fn feed_secret(hub: &Hub) -> Option<String> {
     let secret = hub.get("Secret", FEED_NAME).await?;
     let data =
-        serde_json::from_value::<k8s_openapi::ByteString>(secret["data"][DOCKER_CONFIG].clone()).unwrap();
+        serde_json::from_value::<k8s_openapi::ByteString>(secret["data"][PULL_SECRET].clone()).unwrap();
     Some(String::from_utf8(data.0).unwrap())
 }
 
@@ -278,7 +278,7 @@ async fn the_variables_of_a_deployment_are_set() {
         let containers = &deployment["spec"]["template"]["spec"]["containers"];
         let env = containers[0]["env"].as_array().unwrap();
         let list = env.iter().find(|variable| variable["name"] == "RELEASE_IMAGES").map(|variable| &variable["value"]);
-        let secret = json!({"name": "PULL_SECRET", "valueFrom": {"secretKeyRef": {"name": FEED_NAME, "key": DOCKER_CONFIG}}});
+        let secret = json!({"name": "PULL_SECRET", "valueFrom": {"secretKeyRef": {"name": FEED_NAME, "key": PULL_SECRET}}});
         list.is_some_and(|list| list.as_str().unwrap().contains("4.18.1")) && env.contains(&secret) && env.len() == 3
             && containers[1].get("env").is_none()
     })

@@ -1,6 +1,6 @@
 //! The everyday changes of a hub, and every version of the feed that they bring.
 
-use image_operator::feed::{FEED_NAME, RELEASE_IMAGES};
+use feed_format::{FEED_NAME, RELEASE_IMAGES};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! What is seen becomes what is written.
 
-use image_operator::feed::{DOCKER_CONFIG, FEED_NAME};
+use feed_format::{FEED_NAME, PULL_SECRET};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -177,7 +177,7 @@ async fn what_others_change_is_put_right() {
         hub.delete("Secret", FEED_NAME).await;
         hub.delete("ConfigMap", FEED_NAME).await;
         hub.lists(&["4.18.1"]).await;
-        assert!(hub.get("Secret", FEED_NAME).await.unwrap()["data"][DOCKER_CONFIG].is_string());
+        assert!(hub.get("Secret", FEED_NAME).await.unwrap()["data"][PULL_SECRET].is_string());
     })
     .await;
 }

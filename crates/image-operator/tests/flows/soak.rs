@@ -108,7 +108,7 @@ async fn converges(hub: &Hub) {
     let expected = expected(hub).await;
     let mut last = None;
     eventually("the feed is as the pure function says", async || {
-        last = hub.get("ConfigMap", image_operator::feed::FEED_NAME).await;
+        last = hub.get("ConfigMap", feed_format::FEED_NAME).await;
         last.as_ref().is_some_and(|config| config["data"]["release-images.json"] == expected.as_str())
     })
     .await;
@@ -129,7 +129,7 @@ async fn expected(hub: &Hub) -> String {
             ..ImageSet::default()
         })
         .collect();
-    let reader = hub.payloads.reader(&image_operator::feed::Access::default()).unwrap();
+    let reader = hub.payloads.reader(&feed_format::Access::default()).unwrap();
     let mut observed = Observed {
         referenced: fake
             .list("agentclusterinstalls")
