@@ -5,7 +5,7 @@
 
 mod certificates;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use feed_format::{Access, Documents, FEED_NAME, REGISTRIES_CONF, RELEASE_IMAGES, SecretText};
 use oci_registry::{PullSecret, RegistriesConf};
@@ -15,7 +15,6 @@ use serde_json::Value;
 
 use crate::inputs::{ConfigData, PullSecretSeen, Seen};
 use crate::plan::Problem;
-use crate::select::Listed;
 
 /// etcd takes 1.5 MiB and the API server 1 MiB of a ConfigMap; some of it is metadata.
 const MAX_SIZE: usize = 1_000_000;
@@ -92,15 +91,13 @@ pub(crate) fn config_data(
 
 /// What a ConfigMap that was written before lists. Entries that are not understood, because somebody changed them, are
 /// left out.
-pub(crate) fn listed(config: &ConfigData) -> Vec<Listed> {
+pub(crate) fn listed(config: &ConfigData) -> Vec<ReleaseImage> {
     let Some(Ok(Value::Array(entries))) = config.get(RELEASE_IMAGES).map(|list| serde_json::from_str(list))
     else {
         return Vec::new();
     };
-    let releases = entries
-        .into_iter()
-        .filter_map(|entry| release_images::parse(&Value::Array(vec![entry]).to_string()).ok()?.pop());
-    releases.map(|entry| Listed { entry, sets: BTreeSet::new() }).collect()
+    let entry = |entry| release_images::parse(&Value::Array(vec![entry]).to_string()).ok()?.pop();
+    entries.into_iter().filter_map(entry).collect()
 }
 
 fn pull_secret(seen: &PullSecretSeen) -> Result<SecretText, PullSecretProblem> {

@@ -48,7 +48,8 @@ pub(crate) struct Inputs {
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) sets: Vec<ImageSet>,
-    pub(crate) referenced: BTreeSet<String>,
+    /// The set that each AgentClusterInstall refers to, by its `namespace/name`.
+    pub(crate) installs: BTreeMap<String, String>,
     pub(crate) os_image_versions: BTreeSet<OpenshiftVersion>,
     pub(crate) arches: BTreeSet<Arch>,
     pub(crate) agent: Option<AgentServiceConfig>,
@@ -207,7 +208,14 @@ impl Inputs {
         };
         Ok(Seen {
             sets: self.sets.objects(),
-            referenced: self.installs.objects().into_iter().filter_map(|install| install.image_set).collect(),
+            installs: self
+                .installs
+                .entries()
+                .into_iter()
+                .filter_map(|((namespace, name), install)| {
+                    Some((format!("{namespace}/{name}"), install.image_set?))
+                })
+                .collect(),
             os_image_versions: infra_envs
                 .iter()
                 .filter_map(|infra_env| infra_env.os_image_version.clone())

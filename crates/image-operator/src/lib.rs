@@ -21,6 +21,7 @@ mod plan;
 pub mod policy;
 mod probes;
 mod readings;
+mod remembered;
 pub mod select;
 mod status;
 mod watched;

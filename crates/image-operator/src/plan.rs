@@ -14,7 +14,7 @@ use crate::feed;
 use crate::inputs::{Own, Seen};
 use crate::policy::Policy;
 use crate::readings::Readings;
-use crate::select::{self, Candidate, Desired, Known, Listed, Observed, Outcome};
+use crate::select::{self, Candidate, Desired, Facts, Known, Listed, Observed, Outcome};
 
 /// What is to be written.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) outcomes: Option<Vec<Outcome>>,
     /// The release images of the feed.
     pub(crate) listed: BTreeMap<Reference, Listed>,
+    /// What is known of them.
+    pub(crate) facts: BTreeMap<Reference, Facts>,
     /// What is waited for before anything can be written.
     pub(crate) waiting: Vec<String>,
     /// What needs a person.
@@ -131,11 +133,11 @@ impl Plan {
         let (access, problems) = feed::access(&seen);
         self.problems.extend(problems);
 
-        let Seen { sets, referenced, os_image_versions, arches, agent, .. } = seen;
+        let Seen { sets, installs, os_image_versions, arches, agent, .. } = seen;
         readings.reach_by(&access);
         let mut observed = Observed {
             sets,
-            referenced,
+            installs,
             os_image_versions,
             arches,
             policy,
@@ -194,6 +196,9 @@ impl Plan {
         if !failed.is_empty() {
             self.problems.push(Problem::new("ReleasesFailed", failed.join("; ")));
         }
+        let facts = |pullspec: &Reference| observed.known.get(pullspec)?.facts.clone();
+        self.facts =
+            desired.listed.keys().filter_map(|pullspec| Some((pullspec.clone(), facts(pullspec)?))).collect();
         self.listed = desired.listed;
         self.outcomes = Some(desired.outcomes);
         self

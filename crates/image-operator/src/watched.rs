@@ -109,6 +109,11 @@ impl<T: Clone> Watched<T> {
         lock(&self.state).objects.values().cloned().collect()
     }
 
+    /// Every object with its namespace and name.
+    pub(crate) fn entries(&self) -> Vec<(ObjectKey, T)> {
+        lock(&self.state).objects.iter().map(|(key, object)| (key.clone(), object.clone())).collect()
+    }
+
     /// One object.
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<T> {
         lock(&self.state).objects.get(&(namespace.to_owned(), name.to_owned())).cloned()

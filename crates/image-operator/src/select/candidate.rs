@@ -65,11 +65,12 @@ pub struct Candidate {
 /// The sets whose metadata the decision needs, by name.
 pub fn candidates(observed: &Observed) -> Vec<Candidate> {
     let asked_for = asked_for(observed);
+    let referenced: BTreeSet<_> = observed.installs.values().collect();
     let mut candidates: Vec<_> = observed
         .sets
         .iter()
         .filter_map(|set| {
-            let why = if observed.referenced.contains(&set.name) {
+            let why = if referenced.contains(&set.name) {
                 Why::Referenced
             } else if asked_for.contains(set.name.as_str()) {
                 Why::OsImageVersion

@@ -45,7 +45,7 @@ async fn the_feed_follows_the_sets() {
             status["releases"] == json!([{
                 "name": "s1", "pullspec": "r.example.com/ocp:4.18.8", "version": "4.18.8", "arches": ["x86_64"],
                 "osBuilds": {"x86_64": "418.94.20254.18.8"}, "state": "Listed",
-                "message": "an AgentClusterInstall refers to it",
+                "message": "an AgentClusterInstall refers to it", "installations": ["images/one"],
             }]) && status["listed"] == 1 && status["observedGeneration"] == 1
         })
         .await;

@@ -131,10 +131,12 @@ async fn expected(hub: &Hub) -> String {
         .collect();
     let reader = hub.payloads.reader(&feed_format::Access::default()).unwrap();
     let mut observed = Observed {
-        referenced: fake
+        installs: fake
             .list("agentclusterinstalls")
             .iter()
-            .map(|install| text(&install["spec"]["imageSetRef"]["name"]))
+            .map(|install| {
+                (text(&install["metadata"]["name"]), text(&install["spec"]["imageSetRef"]["name"]))
+            })
             .collect(),
         arches: BTreeSet::from([std::env::consts::ARCH.parse().unwrap_or(Arch::X86_64)]),
         policy: Policy {
