@@ -146,6 +146,30 @@ async fn the_policy_is_followed_when_it_changes() {
 }
 
 #[tokio::test]
+async fn a_policy_by_other_labels_and_annotations_finds_sets_that_were_there_before() {
+    fake_and_real(async |hub| {
+        hub.configure(json!({})).await;
+        for (name, version, annotations) in
+            [("s1", "4.18.1", json!({"owner": "me"})), ("s2", "4.18.2", json!({"owner": "them"}))]
+        {
+            hub.apply(json!({
+                "apiVersion": "hive.openshift.io/v1", "kind": "ClusterImageSet",
+                "metadata": {"name": name, "labels": {"channel": "fast", "site": name}, "annotations": annotations},
+                "spec": {"releaseImage": format!("r.example.com/ocp:{version}")},
+            }))
+            .await;
+        }
+        let _operator = hub.operate("a");
+        hub.lists(&[]).await;
+        hub.configure(json!({"policy": {"include": {"matchAnnotations": {"owner": "me"}}}})).await;
+        hub.lists(&["4.18.1"]).await;
+        hub.configure(json!({"policy": {"include": {"matchLabels": {"site": "s2"}}}})).await;
+        hub.lists(&["4.18.2"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_empty_list_of_architectures_changes_nothing() {
     let hub = Hub::fake().await;
     hub.set("s1", "r.example.com/ocp:4.18.1").await;
