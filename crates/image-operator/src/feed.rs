@@ -7,7 +7,7 @@ mod certificates;
 
 use std::collections::BTreeMap;
 
-use feed_format::{Access, Documents, FEED_NAME, REGISTRIES_CONF, RELEASE_IMAGES, SecretText};
+use feed_format::{Access, Documents, REGISTRIES_CONF, RELEASE_IMAGES, SecretText};
 use oci_registry::{PullSecret, RegistriesConf};
 use release_payload::mirror_sets;
 use release_payload::release_images::{self, ReleaseImage};
@@ -21,9 +21,7 @@ const MAX_SIZE: usize = 1_000_000;
 
 /// The feed would not fit into a ConfigMap.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the ConfigMap {FEED_NAME} would have {size} bytes, and can have {MAX_SIZE}: {largest} is the largest part"
-)]
+#[error("the ConfigMap would have {size} bytes, and can have {MAX_SIZE}: {largest} is the largest part")]
 pub(crate) struct FeedTooLarge {
     size: usize,
     largest: &'static str,

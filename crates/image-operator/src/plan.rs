@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coreos_names::WithCauses;
-use feed_format::SecretText;
+use feed_format::{FEED_NAME, SecretText};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use oci_registry::Config;
 use release_payload::Reference;
 use release_payload::release_images::Architectures;
 use serde_json::{Value, json};
@@ -15,6 +16,9 @@ use crate::inputs::{Own, Seen};
 use crate::policy::Policy;
 use crate::readings::Readings;
 use crate::select::{self, Candidate, Desired, Facts, Known, Listed, Observed, Outcome};
+
+/// How much is said of why a feed is not written, in characters: an event takes 1024.
+const LONGEST_REFUSAL: usize = 900;
 
 /// What is to be written.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) listed: BTreeMap<Reference, Listed>,
     /// What is known of them.
     pub(crate) facts: BTreeMap<Reference, Facts>,
+    /// Why there is no feed although one could be made: image services would refuse it.
+    pub(crate) refused: Option<Problem>,
     /// What is waited for before anything can be written.
     pub(crate) waiting: Vec<String>,
     /// What needs a person.
@@ -132,6 +138,10 @@ impl Plan {
         }
         let (access, problems) = feed::access(&seen);
         self.problems.extend(problems);
+        // Parts that are good each by itself may be too much together.
+        if let Err(problems) = access.added_to(Config::default()) {
+            return self.refuse("FeedRefused", &problems.join("; "));
+        }
 
         let Seen { sets, installs, os_image_versions, arches, agent, .. } = seen;
         readings.reach_by(&access);
@@ -182,7 +192,7 @@ impl Plan {
         }
         match feed::config_data(&desired.releases, &access) {
             Ok(config) => self.feed = Some(FeedPlan { config, pull_secret: access.pull_secret }),
-            Err(error) => self.problems.push(Problem::new("FeedTooLarge", error.to_string())),
+            Err(error) => self = self.refuse("FeedTooLarge", &error.to_string()),
         }
         if settled {
             self.deployment.clone_from(&spec.deployment_ref);
@@ -201,6 +211,15 @@ impl Plan {
             desired.listed.keys().filter_map(|pullspec| Some((pullspec.clone(), facts(pullspec)?))).collect();
         self.listed = desired.listed;
         self.outcomes = Some(desired.outcomes);
+        self
+    }
+
+    /// The feed stays as it is, and above all else this is said.
+    fn refuse(mut self, reason: &'static str, why: &str) -> Self {
+        let why: String = why.chars().take(LONGEST_REFUSAL).collect();
+        let problem = Problem::new(reason, format!("{FEED_NAME} stays as it is: {why}"));
+        self.problems.insert(0, problem.clone());
+        self.refused = Some(problem);
         self
     }
 

@@ -10,7 +10,7 @@ mod workload;
 
 use std::collections::BTreeMap;
 
-use feed_format::{FEED_NAME, PULL_SECRET, RELEASE_IMAGES};
+use feed_format::{FEED_NAME, PULL_SECRET};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{DynamicObject, Patch, PatchParams};
@@ -57,6 +57,8 @@ pub(crate) struct Writer {
     config: Applied,
     secret: Applied,
     reported: Option<Reported>,
+    /// The feed that was refused, as an event told it.
+    warned_of: Option<Problem>,
     status: Option<CoreosImageServiceStatus>,
 }
 
@@ -71,6 +73,7 @@ impl Writer {
             config: Applied::default(),
             secret: Applied::default(),
             reported: None,
+            warned_of: None,
             status: None,
         }
     }
@@ -78,6 +81,16 @@ impl Writer {
     /// Writes what differs from what is there. What fails beside the feed is a problem, and stops nothing else.
     pub(crate) async fn write(&mut self, own: &Own, mut plan: Plan) -> Written {
         let mut written = Written::default();
+        let regarding = events::regarding(&self.namespace, &plan.owner);
+        match &plan.refused {
+            Some(refused) if self.warned_of.as_ref() == Some(refused) => {}
+            Some(refused) => {
+                events::warn(refused, &self.recorder, &regarding).await;
+                self.warned_of = Some(refused.clone());
+            }
+            None if plan.feed.is_some() => self.warned_of = None,
+            None => {}
+        }
         let mut feed_failure = None;
         if let Some(feed) = &plan.feed {
             match self.write_feed(&plan, feed).await {
@@ -90,7 +103,6 @@ impl Writer {
             if let Some(outcomes) = &plan.outcomes {
                 let reported =
                     self.reported.get_or_insert_with(|| Reported::from_status(own.status.as_ref()));
-                let regarding = events::regarding(&self.namespace, &plan.owner);
                 reported.publish(outcomes, &plan.listed, &self.recorder, &regarding).await;
             }
         }
@@ -114,8 +126,7 @@ impl Writer {
         };
         let deployment = match (&plan.deployment, &plan.feed) {
             (Some(deployment), Some(feed)) => {
-                let list = feed.config.get(RELEASE_IMAGES).map(String::as_str).unwrap_or_default();
-                workload::write(&self.client, &self.namespace, deployment, list, &self.metrics)
+                workload::write(&self.client, &self.namespace, deployment, feed, &self.metrics)
                     .await
                     .map_err(failed("the deployment"))
             }
