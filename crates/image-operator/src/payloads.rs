@@ -8,6 +8,7 @@ use coreos_names::WithCauses;
 use feed_format::Access;
 use oci_registry::{Config, Registry};
 use release_payload::{Payload, Reference};
+use release_signature::SignaturePolicy;
 
 use crate::select::Facts;
 
@@ -40,12 +41,14 @@ pub struct Unread {
 #[derive(Clone, Debug)]
 pub struct RegistryPayloads {
     config: Config,
+    signatures: Option<SignaturePolicy>,
 }
 
 impl RegistryPayloads {
-    /// Everything about registries that the cluster does not say: insecure ones, CAs from a file, the user agent.
-    pub const fn new(config: Config) -> Self {
-        Self { config }
+    /// Everything about registries that the cluster does not say: insecure ones, CAs from a file, the user agent; and
+    /// whose signature a release must carry, if any.
+    pub const fn new(config: Config, signatures: Option<SignaturePolicy>) -> Self {
+        Self { config, signatures }
     }
 }
 
@@ -54,16 +57,20 @@ impl Payloads for RegistryPayloads {
         // As the image service reads the same texts.
         let config = access.added_to(self.config.clone()).map_err(|problems| problems.join("; "))?;
         let registry = Registry::new(config).map_err(|error| WithCauses(&error).to_string())?;
-        Ok(Arc::new(RegistryReader(registry)))
+        Ok(Arc::new(RegistryReader { registry, signatures: self.signatures.clone() }))
     }
 }
 
-struct RegistryReader(Registry);
+struct RegistryReader {
+    registry: Registry,
+    signatures: Option<SignaturePolicy>,
+}
 
 #[async_trait]
 impl PayloadReader for RegistryReader {
     async fn read(&self, pullspec: &Reference) -> Result<Facts, Unread> {
-        let payload = tokio::time::timeout(LONGEST_READ, Payload::resolve(&self.0, pullspec, None))
+        let payload = Payload::resolve(&self.registry, pullspec, self.signatures.as_ref());
+        let payload = tokio::time::timeout(LONGEST_READ, payload)
             .await
             .map_err(|_| Unread {
                 message: format!("{} did not finish within {LONGEST_READ:?}", pullspec.registry()),
