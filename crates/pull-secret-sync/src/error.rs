@@ -103,7 +103,8 @@ pub enum Error {
         /// What has come of it.
         verdict: Box<Verdict>,
     },
-    /// The registry has said nothing of the account's pull secret: it was not reached, is not trusted, or is in trouble.
+    /// The registry has said nothing of the account's pull secret: it was not reached, is not trusted, is in trouble, asks
+    /// for no credentials, or has nothing there.
     #[error("the account's pull secret cannot be tried, so Vault keeps what it has: {target}: {verdict}")]
     NotTried {
         /// What it was to be tried on.

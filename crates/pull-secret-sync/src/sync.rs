@@ -73,16 +73,16 @@ impl Sync {
         let Some((config, target)) = &self.trial else { return Ok(()) };
         let config = oci_registry::Config { credentials: pull_secret.into(), ..config.clone() };
         let verdict = Registry::new(config).map_err(Error::Registry)?.check(target).await;
-        if verdict.is_ok() {
-            return Ok(());
-        }
         let (target, verdict) = (target.clone(), Box::new(verdict));
-        Err(match *verdict {
+        match *verdict {
+            Verdict::Accepted { .. } => Ok(()),
             Verdict::UntrustedCertificate(_) | Verdict::Unreachable(_) | Verdict::Failed(_) => {
-                Error::NotTried { target, verdict }
+                Err(Error::NotTried { target, verdict })
             }
-            _ => Error::DoesNotPull { target, verdict },
-        })
+            // What anybody may pull, and what is not there, says nothing of a pull secret.
+            _ if verdict.is_ok() => Err(Error::NotTried { target, verdict }),
+            _ => Err(Error::DoesNotPull { target, verdict }),
+        }
     }
 }
 

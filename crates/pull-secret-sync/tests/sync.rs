@@ -7,8 +7,8 @@ use oci_registry::{CheckTarget, Config};
 use pull_secret_sync::{Accounts, Error, Identity, Login, Outcome, SecretPlace, Service, Sso, Sync, Vault};
 use serde_json::{Value, json};
 use test_support::accounts::FakeAccounts;
-use test_support::payload::{Compression, ImageBuilder, LayerBuilder, MediaTypes};
-use test_support::registry::{Certificate, DockerRegistry};
+use test_support::payload::{Artifact, Compression, ImageBuilder, LayerBuilder, MediaTypes};
+use test_support::registry::{Certificate, DockerRegistry, TokenRegistry};
 use test_support::vault::FakeVault;
 use test_support::{NOBODY, install_crypto_provider};
 
@@ -214,13 +214,16 @@ async fn every_refusal_and_failure_has_its_own_exit_code() {
     assert!(error.exit_code() == 12 && text.contains("invalid peer certificate"), "{text}");
 }
 
+fn image() -> Artifact {
+    let layer = LayerBuilder::new(Compression::Gzip).file("a", "a").build().unwrap();
+    ImageBuilder::new(MediaTypes::Oci, coreos_names::Arch::X86_64).layer(layer).build().into()
+}
+
 #[tokio::test]
 async fn a_secret_that_does_not_pull_is_not_written() {
     let site = Site::start().await;
     let registry = DockerRegistry::start();
-    let layer = LayerBuilder::new(Compression::Gzip).file("a", "a").build().unwrap();
-    let image = ImageBuilder::new(MediaTypes::Oci, coreos_names::Arch::X86_64).layer(layer).build();
-    registry.push("release:4.18", &image.into());
+    registry.push("release:4.18", &image());
     let image: CheckTarget = format!("{}/release:4.18", registry.address()).parse().unwrap();
     let config = Config { insecure: [registry.address().parse().unwrap()].into(), ..Config::default() };
     let sync = || Sync { trial: Some((config.clone(), image.clone())), ..site.sync(root()) };
@@ -233,6 +236,21 @@ async fn a_secret_that_does_not_pull_is_not_written() {
 
     site.accounts.rotate(serde_json::from_str(&registry.pull_secret()).unwrap());
     assert_eq!(sync().run().await.unwrap(), Outcome::Written { version: 1 });
+}
+
+#[tokio::test]
+async fn what_is_pulled_without_a_pull_secret_or_is_not_there_proves_nothing() {
+    let site = Site::start().await;
+    let (open, closed) = (TokenRegistry::builder().anonymous().start().await, DockerRegistry::start());
+    open.publish("release", "4.18", &image());
+    site.accounts.rotate(serde_json::from_str(&closed.pull_secret()).unwrap());
+    for (registry, reason) in [(open.address(), "anonymous"), (closed.address(), "there is no repository")] {
+        let config = Config { insecure: [registry.parse().unwrap()].into(), ..Config::default() };
+        let trial = Some((config, format!("{registry}/release").parse().unwrap()));
+        let (error, text) = failure(&Sync { trial, ..site.sync(root()) }).await;
+        assert!(error.exit_code() == 20 && text.contains(reason), "{text}");
+        assert_eq!(site.vault.versions(PLACE), []);
+    }
 }
 
 #[tokio::test]
