@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use coreos_names::WithCauses;
+use feed_format::{Documents, FEED_NAME, PULL_SECRET};
 use futures_util::StreamExt as _;
 use image_store::ImageStore;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -22,7 +23,6 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::documents::{Documents, FEED_NAME, PULL_SECRET};
 use crate::memory::Memory;
 
 /// Where a pod finds the token of its service account.
@@ -334,18 +334,7 @@ impl Readings {
                 continue;
             }
             let is_whole = config.last.is_some() && secret.last.is_some();
-            let mut data = config.last.unwrap_or_default();
-            let mut pull_secret = secret.last.flatten();
-            let get = |key: &str| {
-                let of_secret = (key == PULL_SECRET).then(|| pull_secret.take()).flatten();
-                // A pull secret has no place in a ConfigMap, which more people can read.
-                Ok::<_, std::convert::Infallible>(if key == PULL_SECRET {
-                    of_secret
-                } else {
-                    data.remove(key)
-                })
-            };
-            let Ok(documents) = Documents::collect(get);
+            let documents = Documents::of_objects(config.last.unwrap_or_default(), secret.last.flatten());
             return Some(Reading { documents, is_whole });
         }
     }

@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::documents::{Documents, SecretText};
+use feed_format::{Documents, SecretText};
 
 /// How often files are looked at.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(2);

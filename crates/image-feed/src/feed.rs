@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use feed_format::{Documents, SecretText};
 use image_store::Catalog;
 use oci_registry::PullSecret;
 use provision::Desired;
@@ -12,7 +13,6 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::cluster::{Cluster, Reading, Readings};
 use crate::directory::{self, Contents, Files, Unreadable};
-use crate::documents::{Documents, SecretText};
 use crate::in_use::{ListInUse, Reports};
 use crate::list::Environment;
 use crate::memory::{Memory, Remembered};
@@ -22,10 +22,10 @@ use crate::memory::{Memory, Remembered};
 pub enum Source {
     /// Nowhere.
     None,
-    /// A directory with a file for each of [`crate::CONFIGURATION`], and one for [`crate::PULL_SECRET`]. None of the files
+    /// A directory with a file for each of [`feed_format::CONFIGURATION`], and one for [`feed_format::PULL_SECRET`]. None of the files
     /// needs to be there.
     Directory(PathBuf),
-    /// A ConfigMap and a Secret called [`crate::FEED_NAME`].
+    /// A ConfigMap and a Secret called [`feed_format::FEED_NAME`].
     Cluster(Cluster),
 }
 
@@ -255,10 +255,10 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use feed_format::{PULL_SECRET, RELEASE_IMAGES};
     use oci_registry::Config;
 
     use super::*;
-    use crate::{PULL_SECRET, RELEASE_IMAGES};
 
     const PULL_SECRET_TEXT: &str = r#"{"auths":{}}"#;
 

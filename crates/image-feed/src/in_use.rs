@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coreos_names::WithCauses;
+use feed_format::{Documents, PULL_SECRET, SecretText};
 use image_store::Catalog;
 use oci_registry::{Config, Registry};
 use provision::Desired;
 use release_payload::release_images::ReleaseImage;
 use tokio::sync::watch;
 
-use crate::documents::{Documents, PULL_SECRET, SecretText};
 use crate::list::{self, Environment};
 
 /// All that was read at one time.
@@ -121,7 +121,7 @@ impl ListInUse {
         let registry = if used == access(&reports) {
             Ok(None)
         } else {
-            list::registry(&self.environment, &documents.access).and_then(|config| {
+            documents.access.added_to(self.environment.registry.clone()).and_then(|config| {
                 let client = Registry::new(config.clone());
                 let client = client.map_err(|error| vec![WithCauses(&error).to_string()])?;
                 Ok(Some((client, config)))

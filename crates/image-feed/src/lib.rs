@@ -8,7 +8,6 @@
 
 mod cluster;
 mod directory;
-mod documents;
 mod feed;
 mod in_use;
 mod list;
@@ -17,8 +16,5 @@ mod memory;
 #[doc(hidden)]
 pub use cluster::Patience;
 pub use cluster::{Cluster, NoCluster};
-pub use documents::{
-    CONFIGURATION, FEED_NAME, MIRRORS, OS_IMAGES, PULL_SECRET, REGISTRIES_CONF, RELEASE_IMAGES, TRUSTED_CA,
-};
 pub use feed::{Feed, Source};
 pub use list::Environment;

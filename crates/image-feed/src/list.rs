@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use oci_registry::{Config, Mirrors, PullSecret, RegistriesConf};
+use feed_format::{Documents, OS_IMAGES, RELEASE_IMAGES};
+use oci_registry::Config;
 use provision::os_images::{self, OsImage, Source};
-use release_payload::mirror_sets;
 use release_payload::release_images::{self, ReleaseImage};
-
-use crate::documents::{Access, Documents, MIRRORS, OS_IMAGES, PULL_SECRET, REGISTRIES_CONF, RELEASE_IMAGES};
 
 /// What the environment says, for good.
 #[derive(Clone, Debug)]
@@ -87,54 +85,11 @@ fn is_empty_list(json: &str) -> bool {
     json.split_ascii_whitespace().collect::<String>() == "[]"
 }
 
-/// How registries are asked, as the environment and the feed say. The pull secret of the feed takes the place of the
-/// environment's; CAs and mirrors are added to it.
-pub(crate) fn registry(environment: &Environment, feed: &Access) -> Result<Config, Vec<String>> {
-    let mut config = environment.registry.clone();
-    let mut problems = Vec::new();
-    // The value itself is a secret and is not repeated.
-    if let Some(text) = &feed.pull_secret {
-        match PullSecret::parse(text.expose()) {
-            Ok(secret) => config.credentials = secret.into(),
-            Err(error) => problems.push(format!("{PULL_SECRET}: {error}")),
-        }
-    }
-    if let Some(pem) = feed.trusted_ca.as_deref().filter(|pem| !pem.trim().is_empty()) {
-        let bundle = config.trusted_ca_pem.get_or_insert_default();
-        // A file need not end with a line feed.
-        bundle.push(b'\n');
-        bundle.extend_from_slice(pem.as_bytes());
-    }
-    match mirrors(&config.mirrors, feed) {
-        Ok(mirrors) => config.mirrors = mirrors,
-        Err(found) => problems.extend(found),
-    }
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
-}
-
-/// The environment's mirrors and, behind them where both are about the same, those of the feed.
-fn mirrors(environment: &Mirrors, feed: &Access) -> Result<Mirrors, Vec<String>> {
-    let mut problems = Vec::new();
-    let conf = feed.registries_conf.as_deref().map(|text| RegistriesConf::parse(REGISTRIES_CONF, text));
-    let conf = conf.unwrap_or_else(|| Ok(RegistriesConf::default())).unwrap_or_else(|invalid| {
-        problems.extend(invalid.problems);
-        RegistriesConf::default()
-    });
-    let sets = feed.mirrors.as_deref().map_or_else(|| Ok(Vec::new()), mirror_sets::parse);
-    let sets = sets.unwrap_or_else(|invalid| {
-        problems.extend(invalid.problems.into_iter().map(|problem| format!("{MIRRORS}: {problem}")));
-        Vec::new()
-    });
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    Ok(Mirrors::new(environment.rules().iter().cloned().chain(conf.into_rules()).chain(sets)))
-}
-
 #[cfg(test)]
 mod tests {
+    use feed_format::Access;
+
     use super::*;
-    use crate::documents::SecretText;
 
     const OS_IMAGE: &str =
         r#"{"openshift_version":"4.18","cpu_architecture":"x86_64","version":"1","url":"URL"}"#;
@@ -216,67 +171,5 @@ mod tests {
         );
         let none = Documents { os_images: Some(" [\n] ".to_owned()), ..Documents::default() };
         assert!(list(&environment(&[], &[]), &none, true).unwrap().os_images.is_empty());
-    }
-
-    #[test]
-    fn the_feeds_pull_secret_goes_before_the_environments() {
-        let secret =
-            |user: &str| format!(r#"{{"auths":{{"r.io":{{"username":"{user}","password":"secret"}}}}}}"#);
-        let environment = environment(&[], &[]);
-        let access = |text: Option<&str>| Access {
-            pull_secret: text.map(|text| SecretText::new(text.to_owned())),
-            ..Access::default()
-        };
-        let has_entry = |config: Config| {
-            config.credentials.current().lookup(&"r.io/a:1".parse().unwrap()).unwrap().is_some()
-        };
-        assert!(!has_entry(registry(&environment, &access(None)).unwrap()));
-        let none = r#"{"auths":{}}"#;
-        assert!(!has_entry(registry(&environment, &access(Some(none))).unwrap()));
-        assert!(has_entry(registry(&environment, &access(Some(&secret("a")))).unwrap()));
-        let problems = registry(&environment, &access(Some("secret"))).unwrap_err();
-        assert!(problems[0].starts_with(".dockerconfigjson: the pull secret is not JSON"), "{problems:?}");
-    }
-
-    #[test]
-    fn cas_are_added_to_the_environments() {
-        let mut environment = environment(&[], &[]);
-        environment.registry.trusted_ca_pem = Some(b"one".to_vec());
-        let access = |pem: &str| Access { trusted_ca: Some(pem.to_owned()), ..Access::default() };
-        let bundle = |pem| registry(&environment, &access(pem)).unwrap().trusted_ca_pem.unwrap();
-        assert_eq!(bundle("two"), b"one\ntwo");
-        assert_eq!(bundle(" \n"), b"one");
-    }
-
-    #[test]
-    fn mirrors_of_the_feed_come_behind_the_environments() {
-        let conf = |mirror: &str| {
-            format!("[[registry]]\nlocation = 'a.io'\n[[registry.mirror]]\nlocation = '{mirror}'\n")
-        };
-        let sets = "kind: ImageTagMirrorSet\napiVersion: config.openshift.io/v1\nmetadata: {name: x}\n\
-                    spec: {imageTagMirrors: [{source: a.io, mirrors: [sets.lab]}]}\n";
-        let mut environment = environment(&[], &[]);
-        environment.registry.mirrors =
-            Mirrors::new(RegistriesConf::parse("file", &conf("environment.lab")).unwrap().into_rules());
-        let feed = Access {
-            registries_conf: Some(conf("feed.lab")),
-            mirrors: Some(sets.to_owned()),
-            ..Access::default()
-        };
-        let config = registry(&environment, &feed).unwrap();
-        let sources = config.mirrors.pull_sources(&"a.io/x:1".parse().unwrap()).unwrap();
-        let places: Vec<_> = sources.iter().map(|source| source.reference.to_string()).collect();
-        assert_eq!(places, ["environment.lab/x:1", "feed.lab/x:1", "sets.lab/x:1", "a.io/x:1"]);
-
-        let broken = Access {
-            registries_conf: Some("[[registry]]".to_owned()),
-            mirrors: Some("{".to_owned()),
-            ..Access::default()
-        };
-        let problems = registry(&environment, &broken).unwrap_err();
-        assert!(
-            problems[0].starts_with("registries.conf: ") && problems[1].starts_with("mirrors.yaml: "),
-            "{problems:?}"
-        );
     }
 }

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use coreos_names::WithCauses;
+use feed_format::Documents;
 use image_store::ImageStore;
 use serde::{Deserialize, Serialize};
-
-use crate::documents::Documents;
 
 /// A feed that was in use, without its pull secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +27,12 @@ impl fmt::Debug for Remembered {
 
 impl Remembered {
     pub(crate) fn of(documents: &Documents, had_pull_secret: bool) -> Self {
-        Self { documents: documents.configuration(), had_pull_secret }
+        let documents = documents.configuration().into_iter();
+        Self { documents: documents.map(|(key, text)| (key.to_owned(), text)).collect(), had_pull_secret }
     }
 
     pub(crate) fn documents(&self) -> Documents {
-        let Ok(documents) =
-            Documents::collect(|key| Ok::<_, std::convert::Infallible>(self.documents.get(key).cloned()));
-        documents
+        Documents::of_objects(self.documents.clone(), None)
     }
 
     fn asks_for_nothing(&self) -> bool {

@@ -183,6 +183,10 @@ pub struct CoreosImageServiceStatus {
     /// Every ClusterImageSet that the policy takes, by name.
     #[serde(default)]
     pub releases: Vec<ReleaseStatus>,
+    /// Releases that stay listed although no set that is taken has them now, the newest first: for a set whose new release
+    /// image cannot be read, or an installation that moved to a set which cannot be listed yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<KeptRelease>,
 }
 
 /// What became of one ClusterImageSet.
@@ -207,6 +211,31 @@ pub struct ReleaseStatus {
     /// Why.
     #[serde(default)]
     pub message: String,
+    /// The AgentClusterInstalls that it is listed for, each as `namespace/name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installations: Vec<String>,
+}
+
+/// A release that stays listed for the time being.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptRelease {
+    /// The release image.
+    pub pullspec: String,
+    /// The release's version.
+    pub version: String,
+    /// The architectures that the release is for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arches: Vec<String>,
+    /// The operating system's build of each architecture.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub os_builds: BTreeMap<String, String>,
+    /// The ClusterImageSets that it was listed for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<String>,
+    /// The AgentClusterInstalls that it stays for, each as `namespace/name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installations: Vec<String>,
 }
 
 /// What became of a release.

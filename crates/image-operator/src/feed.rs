@@ -1,57 +1,28 @@
-//! What running image services read: the ConfigMap and the Secret `coreos-image-service-feed`, as values.
+//! What running image services read, made of what the cluster says.
 //!
 //! Beside the list it carries what is needed to reach the images: mirrors, CAs and the pull secret. Everything is in a
 //! stable order, so that equal input gives equal bytes and nothing is written without need.
 
 mod certificates;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use feed_format::{Access, Documents, REGISTRIES_CONF, RELEASE_IMAGES, SecretText};
 use oci_registry::{PullSecret, RegistriesConf};
 use release_payload::mirror_sets;
 use release_payload::release_images::{self, ReleaseImage};
-use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::inputs::{ConfigData, PullSecretSeen, Seen};
 use crate::plan::Problem;
-use crate::select::Listed;
-
-/// The name of both objects.
-pub const FEED_NAME: &str = "coreos-image-service-feed";
-/// The list, in the format of `RELEASE_IMAGES`.
-pub const RELEASE_IMAGES: &str = "release-images.json";
-/// registries.conf(5), version 2.
-pub const REGISTRIES_CONF: &str = "registries.conf";
-/// The cluster's mirror sets, one YAML document each.
-pub const MIRRORS: &str = "mirrors.yaml";
-/// CAs trusted beside the system's, as PEM.
-pub const TRUSTED_CA: &str = "ca.crt";
-/// The pull secret, the only entry of the Secret.
-pub const DOCKER_CONFIG: &str = ".dockerconfigjson";
 
 /// etcd takes 1.5 MiB and the API server 1 MiB of a ConfigMap; some of it is metadata.
 const MAX_SIZE: usize = 1_000_000;
 
-/// How registries are reached: all that is passed on beside the list.
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    /// The pull secret, as JSON that was checked.
-    pub pull_secret: Option<SecretString>,
-    /// registries.conf(5).
-    pub registries_conf: Option<String>,
-    /// YAML documents of mirror sets.
-    pub mirrors: Option<String>,
-    /// PEM certificates.
-    pub trusted_ca: Option<String>,
-}
-
 /// The feed would not fit into a ConfigMap.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the ConfigMap {FEED_NAME} would have {size} bytes, and can have {MAX_SIZE}: {largest} is the largest part"
-)]
-pub struct FeedTooLarge {
+#[error("the ConfigMap would have {size} bytes, and can have {MAX_SIZE}: {largest} is the largest part")]
+pub(crate) struct FeedTooLarge {
     size: usize,
     largest: &'static str,
 }
@@ -69,34 +40,32 @@ pub(crate) enum PullSecretProblem {
     Unusable { place: String, key: String, source: oci_registry::PullSecretError },
 }
 
-impl Access {
-    /// Reads it out of what the cluster says; with what is wrong with parts of it, which are left out and harm nothing
-    /// else. Each part is read as the image service will, which uses nothing of a text that is wrong somewhere.
-    pub(crate) fn gather(seen: &Seen) -> (Self, Vec<Problem>) {
-        let mut problems = Vec::new();
-        let pull_secret = pull_secret(&seen.pull_secret)
-            .map_err(|problem| problems.push(Problem::new("PullSecretUnusable", problem.to_string())))
-            .ok();
-        let mirror_registry = |key: &str| seen.mirror_registry.as_ref()?.get(key);
-        let registries_conf =
-            mirror_registry(REGISTRIES_CONF).filter(|conf| !conf.trim().is_empty()).filter(|conf| {
-                let read = RegistriesConf::parse(REGISTRIES_CONF, conf);
-                problems.extend(read.as_ref().err().map(|error| {
-                    let message = format!("the ConfigMap of mirrorRegistryRef is left out: {error}");
-                    Problem::new("RegistriesConfUnusable", message)
-                }));
-                read.is_ok()
-            });
-        let mirrors = mirrors(&seen.mirror_sets, &mut problems);
-        let bundles = mirror_registry("ca-bundle.crt")
-            .map(|bundle| ("the ConfigMap of mirrorRegistryRef".to_owned(), bundle))
-            .into_iter()
-            .chain(seen.ca_bundles.iter().flat_map(|(name, data)| {
-                data.iter().map(move |(key, bundle)| (format!("{key} of {name}"), bundle))
+/// How registries are reached, read out of what the cluster says; with what is wrong with parts of it, which are left out and harm nothing
+/// else. Each part is read as the image service will, which uses nothing of a text that is wrong somewhere.
+pub(crate) fn access(seen: &Seen) -> (Access, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let pull_secret = pull_secret(&seen.pull_secret)
+        .map_err(|problem| problems.push(Problem::new("PullSecretUnusable", problem.to_string())))
+        .ok();
+    let mirror_registry = |key: &str| seen.mirror_registry.as_ref()?.get(key);
+    let registries_conf =
+        mirror_registry(REGISTRIES_CONF).filter(|conf| !conf.trim().is_empty()).filter(|conf| {
+            let read = RegistriesConf::parse(REGISTRIES_CONF, conf);
+            problems.extend(read.as_ref().err().map(|error| {
+                let message = format!("the ConfigMap of mirrorRegistryRef is left out: {error}");
+                Problem::new("RegistriesConfUnusable", message)
             }));
-        let trusted_ca = certificates::bundle(bundles, &mut problems);
-        (Self { pull_secret, registries_conf: registries_conf.cloned(), mirrors, trusted_ca }, problems)
-    }
+            read.is_ok()
+        });
+    let mirrors = mirrors(&seen.mirror_sets, &mut problems);
+    let bundles = mirror_registry("ca-bundle.crt")
+        .map(|bundle| ("the ConfigMap of mirrorRegistryRef".to_owned(), bundle))
+        .into_iter()
+        .chain(seen.ca_bundles.iter().flat_map(|(name, data)| {
+            data.iter().map(move |(key, bundle)| (format!("{key} of {name}"), bundle))
+        }));
+    let trusted_ca = certificates::bundle(bundles, &mut problems);
+    (Access { pull_secret, registries_conf: registries_conf.cloned(), mirrors, trusted_ca }, problems)
 }
 
 /// The entries of the ConfigMap.
@@ -104,13 +73,12 @@ pub(crate) fn config_data(
     releases: &[ReleaseImage],
     access: &Access,
 ) -> Result<BTreeMap<&'static str, String>, FeedTooLarge> {
-    let mut data = BTreeMap::from([(RELEASE_IMAGES, release_images::to_json(releases))]);
-    let parts = [
-        (REGISTRIES_CONF, &access.registries_conf),
-        (MIRRORS, &access.mirrors),
-        (TRUSTED_CA, &access.trusted_ca),
-    ];
-    data.extend(parts.into_iter().filter_map(|(key, part)| Some((key, part.clone()?))));
+    let documents = Documents {
+        release_images: Some(release_images::to_json(releases)),
+        os_images: None,
+        access: access.clone(),
+    };
+    let data = documents.configuration();
     let size = data.iter().map(|(key, value)| key.len() + value.len()).sum();
     if size <= MAX_SIZE {
         return Ok(data);
@@ -121,25 +89,23 @@ pub(crate) fn config_data(
 
 /// What a ConfigMap that was written before lists. Entries that are not understood, because somebody changed them, are
 /// left out.
-pub(crate) fn listed(config: &ConfigData) -> Vec<Listed> {
+pub(crate) fn listed(config: &ConfigData) -> Vec<ReleaseImage> {
     let Some(Ok(Value::Array(entries))) = config.get(RELEASE_IMAGES).map(|list| serde_json::from_str(list))
     else {
         return Vec::new();
     };
-    let releases = entries
-        .into_iter()
-        .filter_map(|entry| release_images::parse(&Value::Array(vec![entry]).to_string()).ok()?.pop());
-    releases.map(|entry| Listed { entry, sets: BTreeSet::new() }).collect()
+    let entry = |entry| release_images::parse(&Value::Array(vec![entry]).to_string()).ok()?.pop();
+    entries.into_iter().filter_map(entry).collect()
 }
 
-fn pull_secret(seen: &PullSecretSeen) -> Result<SecretString, PullSecretProblem> {
+fn pull_secret(seen: &PullSecretSeen) -> Result<SecretText, PullSecretProblem> {
     let PullSecretSeen { place, key, data } = seen;
     let (place, key) = (place.clone(), key.clone());
     let Some(data) = data else { return Err(PullSecretProblem::Missing { place }) };
     let Some(bytes) = data.get(&key) else { return Err(PullSecretProblem::NoEntry { place, key }) };
     let Ok(text) = str::from_utf8(bytes) else { return Err(PullSecretProblem::NotText { place, key }) };
     match PullSecret::parse(text) {
-        Ok(_) => Ok(text.into()),
+        Ok(_) => Ok(SecretText::from(text)),
         Err(source) => Err(PullSecretProblem::Unusable { place, key, source }),
     }
 }
@@ -163,6 +129,7 @@ fn mirrors(sets: &[Value], problems: &mut Vec<Problem>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use feed_format::PULL_SECRET;
     use serde_json::json;
 
     use super::*;
@@ -195,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_pull_secret_is_said_without_repeating_it() {
-        let missing = PullSecretSeen { place: "ns/s".into(), key: DOCKER_CONFIG.into(), data: None };
+        let missing = PullSecretSeen { place: "ns/s".into(), key: PULL_SECRET.into(), data: None };
         assert_eq!(pull_secret(&missing).unwrap_err().to_string(), "the Secret ns/s does not exist");
     }
 }

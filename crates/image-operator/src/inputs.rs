@@ -10,15 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coreos_names::{Arch, OpenshiftVersion};
+use feed_format::{FEED_NAME, PULL_SECRET};
 use kube::api::DynamicObject;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::crd::{ConfigMapRef, CoreosImageServiceSpec, NAME, PullSecretRef};
-use crate::feed::FEED_NAME;
+use crate::crd::{ConfigMapRef, CoreosImageServiceSpec, NAME, PolicySpec, PullSecretRef};
 use crate::kinds;
+use crate::policy::Marks;
 use crate::select::ImageSet;
 use crate::watched::{Reading, WatchSettings, Watched};
 
@@ -37,6 +38,11 @@ pub(crate) struct Inputs {
     namespace: String,
     own: Watched<Own>,
     sets: Watched<ImageSet>,
+    /// What is kept of each.
+    marks: Marks,
+    client: Client,
+    settings: WatchSettings,
+    changed: Arc<Notify>,
     installs: Watched<Install>,
     infra_envs: Watched<reduced::InfraEnv>,
     agent: Watched<AgentServiceConfig>,
@@ -48,7 +54,8 @@ pub(crate) struct Inputs {
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) sets: Vec<ImageSet>,
-    pub(crate) referenced: BTreeSet<String>,
+    /// The set that each AgentClusterInstall refers to, by its `namespace/name`.
+    pub(crate) installs: BTreeMap<String, String>,
     pub(crate) os_image_versions: BTreeSet<OpenshiftVersion>,
     pub(crate) arches: BTreeSet<Arch>,
     pub(crate) agent: Option<AgentServiceConfig>,
@@ -87,6 +94,7 @@ impl Inputs {
         let kind =
             |resource: &kube::api::ApiResource| Api::<DynamicObject>::all_with(client.clone(), resource);
         let all = watcher::Config::default;
+        let marks = Marks::of(&PolicySpec::default());
         Self {
             namespace: namespace.to_owned(),
             own: Watched::start(
@@ -97,14 +105,11 @@ impl Inputs {
                 Arc::clone(changed),
                 reduced::own,
             ),
-            sets: Watched::start(
-                kind(&kinds::cluster_image_set()),
-                "ClusterImageSet",
-                all(),
-                settings,
-                Arc::clone(changed),
-                reduced::image_set,
-            ),
+            sets: watch_sets(client, &marks, settings, changed),
+            marks,
+            client: client.clone(),
+            settings: settings.clone(),
+            changed: Arc::clone(changed),
             installs: Watched::start(
                 kind(&kinds::agent_cluster_install()),
                 "AgentClusterInstall",
@@ -165,6 +170,15 @@ impl Inputs {
             NamedKey::new(NamedKind::Workload(deployment.kind), &self.namespace, &deployment.name)
         }));
         self.named.follow(&keys);
+        self.follow_sets(Marks::of(&spec.policy));
+    }
+
+    /// What was not kept has to be read again. Until then it is not known which sets a policy takes.
+    fn follow_sets(&mut self, marks: Marks) {
+        if self.marks != marks {
+            self.sets = watch_sets(&self.client, &marks, &self.settings, &self.changed);
+            self.marks = marks;
+        }
     }
 
     /// What all of it says; `Err` with what is waited for while a part was never read.
@@ -207,7 +221,14 @@ impl Inputs {
         };
         Ok(Seen {
             sets: self.sets.objects(),
-            referenced: self.installs.objects().into_iter().filter_map(|install| install.image_set).collect(),
+            installs: self
+                .installs
+                .entries()
+                .into_iter()
+                .filter_map(|((namespace, name), install)| {
+                    Some((format!("{namespace}/{name}"), install.image_set?))
+                })
+                .collect(),
             os_image_versions: infra_envs
                 .iter()
                 .filter_map(|infra_env| infra_env.os_image_version.clone())
@@ -241,7 +262,7 @@ impl Inputs {
             }
             None => (CLUSTER_PULL_SECRET.0, CLUSTER_PULL_SECRET.1, None),
         };
-        let key = key.unwrap_or(crate::feed::DOCKER_CONFIG).to_owned();
+        let key = key.unwrap_or(PULL_SECRET).to_owned();
         (NamedKey::new(NamedKind::Secret, namespace, name), key)
     }
 
@@ -262,6 +283,19 @@ impl Inputs {
         let name = self.agent.get("", kinds::AGENT)?.mirror_registry?;
         Some(NamedKey::new(NamedKind::ConfigMap, &self.namespace, &name))
     }
+}
+
+fn watch_sets(
+    client: &Client,
+    marks: &Marks,
+    settings: &WatchSettings,
+    changed: &Arc<Notify>,
+) -> Watched<ImageSet> {
+    let api = Api::all_with(client.clone(), &kinds::cluster_image_set());
+    let marks = marks.clone();
+    let reduce = move |object: &DynamicObject| reduced::image_set(object, &marks);
+    let all = watcher::Config::default();
+    Watched::start(api, "ClusterImageSet", all, settings, Arc::clone(changed), reduce)
 }
 
 fn not_read(what: &str, problem: Option<String>) -> String {

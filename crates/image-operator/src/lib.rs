@@ -1,7 +1,7 @@
 //! Turns what a Kubernetes cluster asks for into the list of release images that the image service reads.
 //!
 //! [`Operator::run`] stands by until it leads, then watches ClusterImageSets and what refers to them, and keeps the
-//! ConfigMap and the Secret [`feed::FEED_NAME`] as a [`crd::CoreosImageService`] says. [`select::select`] decides which
+//! ConfigMap and the Secret [`feed_format::FEED_NAME`] as a [`crd::CoreosImageService`] says. [`select::select`] decides which
 //! releases that are: a pure function. Release images are asked for their version and architectures only; no ISO is ever
 //! fetched here, and nothing of the serving process is known.
 //!
@@ -11,7 +11,7 @@
 mod backoff;
 pub mod crd;
 mod election;
-pub mod feed;
+mod feed;
 mod inputs;
 mod kinds;
 mod metrics;
@@ -21,6 +21,7 @@ mod plan;
 pub mod policy;
 mod probes;
 mod readings;
+mod remembered;
 pub mod select;
 mod status;
 mod watched;

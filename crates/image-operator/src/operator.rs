@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::crd::{CoreosImageServiceStatus, NAME, ReleaseState, ReleaseStatus};
+use crate::crd::NAME;
 use crate::election::{Candidate, ElectionSettings};
 use crate::feed;
 use crate::inputs::{Inputs, Own};
@@ -21,7 +21,8 @@ use crate::payloads::Payloads;
 use crate::plan::Plan;
 use crate::probes::{self, Pulse};
 use crate::readings::{ReadSettings, Readings};
-use crate::select::{self, Facts, Listed};
+use crate::remembered::Remembered;
+use crate::select::Listed;
 use crate::watched::WatchSettings;
 use crate::write::{Writer, Written};
 
@@ -233,8 +234,14 @@ impl Leading<'_> {
         };
         if let (Ok(seen), false) = (&seen, subject.has_read_feed) {
             subject.has_read_feed = true;
-            for listed in seen.feed.iter().flat_map(feed::listed) {
-                subject.listed.entry(listed.entry.pullspec.clone()).or_insert(listed);
+            // The status tells for whom a release is listed; what is listed the feed knows best.
+            for entry in seen.feed.iter().flat_map(feed::listed) {
+                let listed = subject.listed.entry(entry.pullspec.clone());
+                listed.and_modify(|listed| listed.entry = entry.clone()).or_insert(Listed {
+                    entry,
+                    sets: BTreeSet::new(),
+                    installs: BTreeSet::new(),
+                });
             }
         }
         let plan = Plan::make(&own, seen, &mut self.readings, &subject.listed);
@@ -271,21 +278,12 @@ impl Leading<'_> {
     /// Takes up where an earlier process stopped: what it had found out is in the status.
     fn begin(&mut self, own: &Own) -> Subject {
         let Settings { namespace, identity, .. } = &self.operator.settings;
-        let mut listed = BTreeMap::<Reference, Listed>::new();
-        for release in own.status.iter().flat_map(|CoreosImageServiceStatus { releases, .. }| releases) {
-            let Ok(pullspec) = select::pullspec(&release.pullspec) else { continue };
-            let Some(facts) = facts(release) else { continue };
-            if release.state == ReleaseState::Listed {
-                let entry = || select::release(&pullspec, &facts, &facts.arches);
-                let listed = listed
-                    .entry(pullspec.clone())
-                    .or_insert_with(|| Listed { entry: entry(), sets: BTreeSet::new() });
-                listed.sets.insert(release.name.clone());
-            }
+        let remembered = own.status.as_ref().map(Remembered::of).unwrap_or_default();
+        for (pullspec, facts) in remembered.facts {
             self.readings.remember(pullspec, facts);
         }
         let writer = Writer::new(self.operator.client.clone(), namespace, identity, self.metrics.clone());
-        Subject { uid: own.metadata.uid.clone(), writer, listed, has_read_feed: false }
+        Subject { uid: own.metadata.uid.clone(), writer, listed: remembered.listed, has_read_feed: false }
     }
 
     /// Says once what is waited for.
@@ -296,17 +294,4 @@ impl Leading<'_> {
         }
         Reconciled::Waiting
     }
-}
-
-/// What a status says that was found out. What is not understood is found out again.
-fn facts(release: &ReleaseStatus) -> Option<Facts> {
-    Some(Facts {
-        version: release.version.as_ref()?.parse().ok()?,
-        arches: release.arches.iter().filter_map(|arch| arch.parse().ok()).collect(),
-        os_builds: release
-            .os_builds
-            .iter()
-            .filter_map(|(arch, build)| Some((arch.parse().ok()?, build.parse().ok()?)))
-            .collect(),
-    })
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use coreos_names::WithCauses;
-use oci_registry::{Config, Mirrors, PullSecret, RegistriesConf, Registry};
-use release_payload::{Payload, Reference, mirror_sets};
-use secrecy::ExposeSecret;
+use feed_format::Access;
+use oci_registry::{Config, Registry};
+use release_payload::{Payload, Reference};
+use release_signature::SignaturePolicy;
 
-use crate::feed::{Access, REGISTRIES_CONF};
 use crate::select::Facts;
 
 /// A release image's metadata is a few MiB; a registry that takes longer is asked again later.
@@ -41,50 +41,36 @@ pub struct Unread {
 #[derive(Clone, Debug)]
 pub struct RegistryPayloads {
     config: Config,
+    signatures: Option<SignaturePolicy>,
 }
 
 impl RegistryPayloads {
-    /// Everything about registries that the cluster does not say: insecure ones, CAs from a file, the user agent.
-    pub const fn new(config: Config) -> Self {
-        Self { config }
+    /// Everything about registries that the cluster does not say: insecure ones, CAs from a file, the user agent; and
+    /// whose signature a release must carry, if any.
+    pub const fn new(config: Config, signatures: Option<SignaturePolicy>) -> Self {
+        Self { config, signatures }
     }
 }
 
 impl Payloads for RegistryPayloads {
     fn reader(&self, access: &Access) -> Result<Arc<dyn PayloadReader>, String> {
-        let mut config = self.config.clone();
-        if let Some(secret) = &access.pull_secret {
-            config.credentials =
-                PullSecret::parse(secret.expose_secret()).map_err(|error| error.to_string())?.into();
-        }
-        config.mirrors = mirrors(access)?;
-        if let Some(trusted) = &access.trusted_ca {
-            let mut pem = config.trusted_ca_pem.take().unwrap_or_default();
-            pem.extend_from_slice(b"\n");
-            pem.extend_from_slice(trusted.as_bytes());
-            config.trusted_ca_pem = Some(pem);
-        }
+        // As the image service reads the same texts.
+        let config = access.added_to(self.config.clone()).map_err(|problems| problems.join("; "))?;
         let registry = Registry::new(config).map_err(|error| WithCauses(&error).to_string())?;
-        Ok(Arc::new(RegistryReader(registry)))
+        Ok(Arc::new(RegistryReader { registry, signatures: self.signatures.clone() }))
     }
 }
 
-/// As the image service reads the same two texts: what registries.conf says of a place goes first.
-fn mirrors(access: &Access) -> Result<Mirrors, String> {
-    let conf = access.registries_conf.as_deref().unwrap_or_default();
-    let conf =
-        RegistriesConf::parse(REGISTRIES_CONF, conf).map_err(|error| WithCauses(&error).to_string())?;
-    let sets = mirror_sets::parse(access.mirrors.as_deref().unwrap_or_default())
-        .map_err(|error| WithCauses(&error).to_string())?;
-    Ok(Mirrors::new(conf.into_rules().chain(sets)))
+struct RegistryReader {
+    registry: Registry,
+    signatures: Option<SignaturePolicy>,
 }
-
-struct RegistryReader(Registry);
 
 #[async_trait]
 impl PayloadReader for RegistryReader {
     async fn read(&self, pullspec: &Reference) -> Result<Facts, Unread> {
-        let payload = tokio::time::timeout(LONGEST_READ, Payload::resolve(&self.0, pullspec, None))
+        let payload = Payload::resolve(&self.registry, pullspec, self.signatures.as_ref());
+        let payload = tokio::time::timeout(LONGEST_READ, payload)
             .await
             .map_err(|_| Unread {
                 message: format!("{} did not finish within {LONGEST_READ:?}", pullspec.registry()),
@@ -103,36 +89,5 @@ impl PayloadReader for RegistryReader {
             arches: payload.arches().iter().copied().collect(),
             os_builds: builds.collect(),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mirrors_of_the_cluster_are_used() {
-        let access = Access {
-            registries_conf: Some(
-                "[[registry]]\nlocation = \"a.example.com/x\"\n[[registry.mirror]]\nlocation = \"m1.example.com/x\"\n".to_owned(),
-            ),
-            mirrors: Some(
-                "apiVersion: config.openshift.io/v1\nkind: ImageDigestMirrorSet\nmetadata: {name: m}\nspec:\n  imageDigestMirrors:\n  - {source: b.example.com/y, mirrors: [m2.example.com/y]}\n"
-                    .to_owned(),
-            ),
-            ..Access::default()
-        };
-        let mirrors = mirrors(&access).unwrap();
-        let digest = format!("sha256:{}", "0".repeat(64));
-        for (image, first) in
-            [("a.example.com/x/z", "m1.example.com"), ("b.example.com/y/z", "m2.example.com")]
-        {
-            let sources = mirrors.pull_sources(&format!("{image}@{digest}").parse().unwrap()).unwrap();
-            assert_eq!(sources[0].reference.registry(), first);
-        }
-        assert!(
-            super::mirrors(&Access { mirrors: Some("kind: [".to_owned()), ..Access::default() }).is_err()
-        );
-        assert!(super::mirrors(&Access::default()).unwrap().is_empty());
     }
 }

@@ -3,18 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coreos_names::WithCauses;
+use feed_format::{FEED_NAME, SecretText};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use oci_registry::Config;
 use release_payload::Reference;
 use release_payload::release_images::Architectures;
-use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::crd::{CoreosImageServiceSpec, DeploymentRef, NAME, ReleaseState};
-use crate::feed::{self, Access};
+use crate::feed;
 use crate::inputs::{Own, Seen};
 use crate::policy::Policy;
 use crate::readings::Readings;
-use crate::select::{self, Candidate, Desired, Known, Listed, Observed, Outcome};
+use crate::select::{self, Candidate, Desired, Facts, Known, Listed, Observed, Outcome};
+
+/// How much is said of why a feed is not written, in characters: an event takes 1024.
+const LONGEST_REFUSAL: usize = 900;
 
 /// What is to be written.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +35,10 @@ pub(crate) struct Plan {
     pub(crate) outcomes: Option<Vec<Outcome>>,
     /// The release images of the feed.
     pub(crate) listed: BTreeMap<Reference, Listed>,
+    /// What is known of them.
+    pub(crate) facts: BTreeMap<Reference, Facts>,
+    /// Why there is no feed although one could be made: image services would refuse it.
+    pub(crate) refused: Option<Problem>,
     /// What is waited for before anything can be written.
     pub(crate) waiting: Vec<String>,
     /// What needs a person.
@@ -49,7 +57,7 @@ pub(crate) struct Owner {
 pub(crate) struct FeedPlan {
     pub(crate) config: BTreeMap<&'static str, String>,
     /// `None` leaves the Secret as it is.
-    pub(crate) pull_secret: Option<SecretString>,
+    pub(crate) pull_secret: Option<SecretText>,
 }
 
 /// `spec.osImages` of the AgentServiceConfig.
@@ -128,14 +136,18 @@ impl Plan {
         if !seen.stale.is_empty() {
             self.problems.push(Problem::new("SourcesUnreadable", seen.stale.join("; ")));
         }
-        let (access, problems) = Access::gather(&seen);
+        let (access, problems) = feed::access(&seen);
         self.problems.extend(problems);
+        // Parts that are good each by itself may be too much together.
+        if let Err(problems) = access.added_to(Config::default()) {
+            return self.refuse("FeedRefused", &problems.join("; "));
+        }
 
-        let Seen { sets, referenced, os_image_versions, arches, agent, .. } = seen;
+        let Seen { sets, installs, os_image_versions, arches, agent, .. } = seen;
         readings.reach_by(&access);
         let mut observed = Observed {
             sets,
-            referenced,
+            installs,
             os_image_versions,
             arches,
             policy,
@@ -180,7 +192,7 @@ impl Plan {
         }
         match feed::config_data(&desired.releases, &access) {
             Ok(config) => self.feed = Some(FeedPlan { config, pull_secret: access.pull_secret }),
-            Err(error) => self.problems.push(Problem::new("FeedTooLarge", error.to_string())),
+            Err(error) => self = self.refuse("FeedTooLarge", &error.to_string()),
         }
         if settled {
             self.deployment.clone_from(&spec.deployment_ref);
@@ -194,8 +206,20 @@ impl Plan {
         if !failed.is_empty() {
             self.problems.push(Problem::new("ReleasesFailed", failed.join("; ")));
         }
+        let facts = |pullspec: &Reference| observed.known.get(pullspec)?.facts.clone();
+        self.facts =
+            desired.listed.keys().filter_map(|pullspec| Some((pullspec.clone(), facts(pullspec)?))).collect();
         self.listed = desired.listed;
         self.outcomes = Some(desired.outcomes);
+        self
+    }
+
+    /// The feed stays as it is, and above all else this is said.
+    fn refuse(mut self, reason: &'static str, why: &str) -> Self {
+        let why: String = why.chars().take(LONGEST_REFUSAL).collect();
+        let problem = Problem::new(reason, format!("{FEED_NAME} stays as it is: {why}"));
+        self.problems.insert(0, problem.clone());
+        self.refused = Some(problem);
         self
     }
 

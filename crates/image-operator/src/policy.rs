@@ -9,6 +9,51 @@ use crate::crd::{Architecture, IncludeSpec, PolicySpec};
 /// A label or an annotation: `true` takes a set, `false` leaves a visible or unlabelled one out.
 pub const INCLUDE: &str = "coreos-image-service.io/include";
 
+/// The label of sets that ACM shows: `true`.
+pub const VISIBLE: &str = "visible";
+/// The label that the controller which keeps sets from git gives to every one of its own.
+pub const CHANNEL: &str = "channel";
+/// The label with a set's version.
+pub const RELEASE_TAG: &str = "releaseTag";
+
+/// The names of labels and annotations that decide whether a set is taken. No others are worth the memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Marks {
+    labels: BTreeSet<String>,
+    annotations: BTreeSet<String>,
+}
+
+impl Marks {
+    /// Those that a policy looks at.
+    pub(crate) fn of(spec: &PolicySpec) -> Self {
+        let include = spec.include.as_ref();
+        let labels = include.into_iter().flat_map(|include| include.match_labels.keys());
+        let annotations = include.into_iter().flat_map(|include| include.match_annotations.keys());
+        Self {
+            labels: [INCLUDE, VISIBLE, CHANNEL, RELEASE_TAG]
+                .map(str::to_owned)
+                .into_iter()
+                .chain(labels.cloned())
+                .collect(),
+            annotations: [INCLUDE.to_owned()].into_iter().chain(annotations.cloned()).collect(),
+        }
+    }
+
+    /// The labels that count.
+    pub(crate) fn labels(&self, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        kept(&self.labels, labels)
+    }
+
+    /// The annotations that count.
+    pub(crate) fn annotations(&self, annotations: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        kept(&self.annotations, annotations)
+    }
+}
+
+fn kept(names: &BTreeSet<String>, from: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    names.iter().filter_map(|name| Some((name.clone(), from.get(name)?.clone()))).collect()
+}
+
 /// Which sets are taken beside those in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {

@@ -9,13 +9,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use feed_format::Access;
 use release_payload::Reference;
-use secrecy::ExposeSecret;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::feed::Access;
 use crate::metrics::Metrics;
 use crate::payloads::{PayloadReader, Payloads, Unread};
 use crate::select::{Facts, Known, Listed};
@@ -229,9 +228,7 @@ impl Readings {
 }
 
 fn mark(access: &Access) -> u64 {
-    let Access { pull_secret, registries_conf, mirrors, trusted_ca } = access;
     let mut hasher = DefaultHasher::new();
-    pull_secret.as_ref().map(ExposeSecret::expose_secret).hash(&mut hasher);
-    (registries_conf, mirrors, trusted_ca).hash(&mut hasher);
+    access.hash(&mut hasher);
     hasher.finish()
 }

@@ -46,8 +46,8 @@ pub struct Known {
 pub struct Observed {
     /// Every ClusterImageSet.
     pub sets: Vec<ImageSet>,
-    /// The sets that an AgentClusterInstall refers to.
-    pub referenced: BTreeSet<String>,
+    /// The set that each AgentClusterInstall refers to, by its `namespace/name`.
+    pub installs: BTreeMap<String, String>,
     /// `osImageVersion` of every InfraEnv that has one.
     pub os_image_versions: BTreeSet<OpenshiftVersion>,
     /// The architectures of the InfraEnvs, and the hub's own.
@@ -67,6 +67,8 @@ pub struct Listed {
     pub entry: ReleaseImage,
     /// The sets that it is there for; empty where that is not known.
     pub sets: BTreeSet<String>,
+    /// The AgentClusterInstalls that it is there for, by their `namespace/name`.
+    pub installs: BTreeSet<String>,
 }
 
 /// What is to be written.
@@ -95,7 +97,8 @@ pub struct Outcome {
     pub message: String,
 }
 
-/// Decides. The order of the input does not matter, and where every candidate was read, neither does `listed`.
+/// Decides. The order of the input does not matter. Where every candidate was read and every set that installations refer
+/// to is there, neither does `listed`.
 pub fn select(observed: &Observed) -> Desired {
     let candidates = candidates(observed);
     let wanted_arches = observed.policy.architectures.as_ref().unwrap_or(&observed.arches);
@@ -104,6 +107,10 @@ pub fn select(observed: &Observed) -> Desired {
     let mut listed = BTreeMap::<Reference, Listed>::new();
     let mut outcomes = Vec::with_capacity(candidates.len());
     let carried = Carried::new(observed, &candidates, &verdicts);
+    let mut installs = BTreeMap::<&str, Vec<&String>>::new();
+    for (install, set) in &observed.installs {
+        installs.entry(set).or_default().push(install);
+    }
     for (candidate, verdict) in candidates.iter().zip(verdicts) {
         let known = candidate.pullspec.as_ref().ok().and_then(|pullspec| observed.known.get(pullspec));
         let facts = known.and_then(|known| known.facts.clone());
@@ -112,8 +119,11 @@ pub fn select(observed: &Observed) -> Desired {
             let listed = listed.entry(pullspec.clone()).or_insert_with(|| Listed {
                 entry: release(pullspec, facts, wanted_arches),
                 sets: BTreeSet::new(),
+                installs: BTreeSet::new(),
             });
             listed.sets.insert(candidate.name.clone());
+            let its = installs.get(candidate.name.as_str()).into_iter().flatten();
+            listed.installs.extend(its.map(|install| (*install).clone()));
             if let Some(failure) = known.and_then(|known| known.failure.as_ref()) {
                 message = format!("{message}; what was known before is used, since {failure}");
             }

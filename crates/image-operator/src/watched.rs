@@ -80,7 +80,7 @@ impl<T: PartialEq + Clone + Debug + Send + 'static> Watched<T> {
         selection: watcher::Config,
         settings: &WatchSettings,
         changed: Arc<Notify>,
-        reduce: fn(&K) -> T,
+        reduce: impl Fn(&K) -> T + Send + 'static,
     ) -> Self
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -109,6 +109,11 @@ impl<T: Clone> Watched<T> {
         lock(&self.state).objects.values().cloned().collect()
     }
 
+    /// Every object with its namespace and name.
+    pub(crate) fn entries(&self) -> Vec<(ObjectKey, T)> {
+        lock(&self.state).objects.iter().map(|(key, object)| (key.clone(), object.clone())).collect()
+    }
+
     /// One object.
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<T> {
         lock(&self.state).objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
@@ -126,27 +131,31 @@ fn lock<T>(state: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Watching<K, T> {
+struct Watching<T, R> {
     what: String,
     state: Arc<Mutex<State<T>>>,
     backoff: Backoff,
     changed: Arc<Notify>,
-    reduce: fn(&K) -> T,
+    reduce: R,
 }
 
-impl<K, T> Watching<K, T>
-where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-    T: PartialEq,
-{
-    async fn run(mut self, api: Api<K>, selection: watcher::Config) {
+impl<T: PartialEq, R> Watching<T, R> {
+    async fn run<K>(mut self, api: Api<K>, selection: watcher::Config)
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        R: Fn(&K) -> T,
+    {
         loop {
             self.watch(&api, &selection).await;
         }
     }
 
     /// Watches until the watch has to be started from a new list.
-    async fn watch(&mut self, api: &Api<K>, selection: &watcher::Config) {
+    async fn watch<K>(&mut self, api: &Api<K>, selection: &watcher::Config)
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        R: Fn(&K) -> T,
+    {
         let mut events = pin!(watcher(api.clone(), selection.clone()));
         let mut list = BTreeMap::new();
         while let Some(event) = events.next().await {
@@ -163,7 +172,11 @@ where
         }
     }
 
-    fn take(&mut self, event: Event<K>, list: &mut BTreeMap<ObjectKey, T>) {
+    fn take<K>(&mut self, event: Event<K>, list: &mut BTreeMap<ObjectKey, T>)
+    where
+        K: Resource,
+        R: Fn(&K) -> T,
+    {
         match event {
             Event::Init => list.clear(),
             Event::InitApply(object) => {

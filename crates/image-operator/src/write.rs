@@ -10,16 +10,15 @@ mod workload;
 
 use std::collections::BTreeMap;
 
+use feed_format::{FEED_NAME, PULL_SECRET};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};
-use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::crd::{CoreosImageService, CoreosImageServiceStatus, NAME};
-use crate::feed::{DOCKER_CONFIG, FEED_NAME, RELEASE_IMAGES};
 use crate::inputs::Own;
 use crate::kinds;
 use crate::metrics::Metrics;
@@ -58,6 +57,8 @@ pub(crate) struct Writer {
     config: Applied,
     secret: Applied,
     reported: Option<Reported>,
+    /// The feed that was refused, as an event told it.
+    warned_of: Option<Problem>,
     status: Option<CoreosImageServiceStatus>,
 }
 
@@ -72,6 +73,7 @@ impl Writer {
             config: Applied::default(),
             secret: Applied::default(),
             reported: None,
+            warned_of: None,
             status: None,
         }
     }
@@ -79,6 +81,16 @@ impl Writer {
     /// Writes what differs from what is there. What fails beside the feed is a problem, and stops nothing else.
     pub(crate) async fn write(&mut self, own: &Own, mut plan: Plan) -> Written {
         let mut written = Written::default();
+        let regarding = events::regarding(&self.namespace, &plan.owner);
+        match &plan.refused {
+            Some(refused) if self.warned_of.as_ref() == Some(refused) => {}
+            Some(refused) => {
+                events::warn(refused, &self.recorder, &regarding).await;
+                self.warned_of = Some(refused.clone());
+            }
+            None if plan.feed.is_some() => self.warned_of = None,
+            None => {}
+        }
         let mut feed_failure = None;
         if let Some(feed) = &plan.feed {
             match self.write_feed(&plan, feed).await {
@@ -91,7 +103,6 @@ impl Writer {
             if let Some(outcomes) = &plan.outcomes {
                 let reported =
                     self.reported.get_or_insert_with(|| Reported::from_status(own.status.as_ref()));
-                let regarding = events::regarding(&self.namespace, &plan.owner);
                 reported.publish(outcomes, &plan.listed, &self.recorder, &regarding).await;
             }
         }
@@ -115,8 +126,7 @@ impl Writer {
         };
         let deployment = match (&plan.deployment, &plan.feed) {
             (Some(deployment), Some(feed)) => {
-                let list = feed.config.get(RELEASE_IMAGES).map(String::as_str).unwrap_or_default();
-                workload::write(&self.client, &self.namespace, deployment, list, &self.metrics)
+                workload::write(&self.client, &self.namespace, deployment, feed, &self.metrics)
                     .await
                     .map_err(failed("the deployment"))
             }
@@ -137,11 +147,11 @@ impl Writer {
         let Some(pull_secret) = &feed.pull_secret else { return Ok(()) };
         let api = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
         let current = api.get_opt(FEED_NAME).await?;
-        let text = pull_secret.expose_secret();
+        let text = pull_secret.expose();
         let owner = plan.owner.reference();
         if let Some(current) = &current {
             let same = |data: &BTreeMap<String, ByteString>| {
-                data.len() == 1 && data.get(DOCKER_CONFIG).is_some_and(|now| now.0 == text.as_bytes())
+                data.len() == 1 && data.get(PULL_SECRET).is_some_and(|now| now.0 == text.as_bytes())
             };
             let is_current = current.data.as_ref().is_some_and(same);
             if self.secret.needs_nothing(&text, &owner, &current.metadata, is_current) {
@@ -158,7 +168,7 @@ impl Writer {
                     "type": "kubernetes.io/dockerconfigjson",
                     "metadata": apply::metadata(FEED_NAME, &owner),
                     // Not `stringData`: server-side apply cannot tell later whose that was.
-                    "data": { DOCKER_CONFIG: ByteString(text.as_bytes().to_vec()) },
+                    "data": { PULL_SECRET: ByteString(text.as_bytes().to_vec()) },
                 })),
             )
             .await?;

@@ -109,6 +109,11 @@ impl FakeKubernetes {
         self.service.store.compact();
     }
 
+    /// Ends every watch that is open now, as a connection that breaks. Each can be taken up where it was.
+    pub fn interrupt_watches(&self) {
+        self.service.store.interrupt();
+    }
+
     /// Sends no more events on any watch until [`Self::release_watches`], which then come late.
     pub fn hold_watches(&self) {
         self.service.store.hold(true);
@@ -124,6 +129,11 @@ impl FakeKubernetes {
         self.service.faults.add(matching, trouble, times);
     }
 
+    /// Refuses every request with this status, instead of any other trouble, until [`Self::heal`].
+    pub fn refuse_everything(&self, status: u16) {
+        self.service.faults.replace(Matching::new("", ""), Trouble::Status(status), usize::MAX);
+    }
+
     /// No more trouble.
     pub fn heal(&self) {
         self.service.faults.clear();
@@ -134,7 +144,12 @@ impl FakeKubernetes {
         self.service.store.open_watches(plural)
     }
 
-    /// Everything that was asked, in order, and forgets it.
+    /// Everything that was asked, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        self.service.calls.lock().unwrap().clone()
+    }
+
+    /// The same, and forgets it.
     pub fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut *self.service.calls.lock().unwrap())
     }

@@ -35,7 +35,8 @@ async fn operate(settings: OperatorSettings) -> anyhow::Result<()> {
     // Two processes of one pod must not take each other for themselves.
     let name = settings.pod_name.unwrap_or_else(|| "coreos-image-service-operator".to_owned());
     let identity = format!("{name}_{}", uuid::Uuid::new_v4());
-    let payloads = Arc::new(RegistryPayloads::new(settings.registry));
+    let signatures = crate::settings::signatures::policy(settings.signatures)?;
+    let payloads = Arc::new(RegistryPayloads::new(settings.registry, signatures));
     let settings_of_operator = Settings::new(namespace.clone(), identity);
     let operator = Operator::new(client, settings_of_operator, payloads, prometheus::Registry::new())?;
 

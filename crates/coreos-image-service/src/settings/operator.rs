@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use oci_registry::Config;
 
 use super::listeners::{Address, Port};
-use super::{InvalidSettings, Merged, Problems, registry};
+use super::{InvalidSettings, Merged, Problems, registry, signatures};
 
 /// Settings of the operator.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct OperatorSettings {
     pub(crate) address: Option<IpAddr>,
     pub(crate) port: u16,
     pub(crate) registry: Config,
+    /// Whose signature a release must carry to be listed.
+    pub(crate) signatures: Option<release_signature::Config>,
 }
 
 impl OperatorSettings {
@@ -26,12 +28,14 @@ impl OperatorSettings {
         let Address(address) = merged.parsed("LISTEN_ADDRESS", Address(None), &mut problems);
         let Port(port) = merged.parsed("OPERATOR_LISTEN_PORT", Port(8383), &mut problems);
         let registry = registry::trust(merged, &mut problems);
+        let signatures = signatures::read(merged, &registry, &mut problems);
         problems.finish(Some(Self {
             namespace: merged.text("POD_NAMESPACE").map(str::to_owned),
             pod_name: merged.text("POD_NAME").map(str::to_owned),
             address,
             port,
             registry,
+            signatures,
         }))
     }
 }

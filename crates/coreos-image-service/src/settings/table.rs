@@ -58,17 +58,20 @@ pub(crate) const REGISTRY: &[Setting] = &[
         "false",
         "`true`: HTTP/2 is not offered to registries, for proxies that break it",
     ),
-    Setting::new(
-        "RELEASE_SIGNATURE_KEYS",
-        "",
-        "comma-separated files with OpenPGP public keys; a release is refused unless a key of each file has signed it",
-    ),
-    Setting::new(
-        "RELEASE_SIGNATURE_STORES",
-        "OpenShift's two public ones",
-        "comma-separated URLs and directories where signatures of releases lie",
-    ),
+    RELEASE_SIGNATURE_KEYS,
+    RELEASE_SIGNATURE_STORES,
 ];
+
+const RELEASE_SIGNATURE_KEYS: Setting = Setting::new(
+    "RELEASE_SIGNATURE_KEYS",
+    "",
+    "comma-separated files with OpenPGP public keys; a release is refused unless a key of each file has signed it",
+);
+const RELEASE_SIGNATURE_STORES: Setting = Setting::new(
+    "RELEASE_SIGNATURE_STORES",
+    "OpenShift's two public ones",
+    "comma-separated URLs and directories where signatures of releases lie",
+);
 
 const REGISTRY_TRUSTED_CA_FILE: Setting = Setting::new(
     "REGISTRY_TRUSTED_CA_FILE",
@@ -98,6 +101,8 @@ pub(crate) const OPERATOR: &[Setting] = &[
     LISTEN_ADDRESS,
     REGISTRY_TRUSTED_CA_FILE,
     INSECURE_REGISTRIES,
+    RELEASE_SIGNATURE_KEYS,
+    RELEASE_SIGNATURE_STORES,
 ];
 
 /// Settings of `pull-secret sync`. Names are those of other clients of the account service and of Vault.

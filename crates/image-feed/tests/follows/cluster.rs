@@ -1,14 +1,13 @@
 //! A ConfigMap and a Secret.
 
-use std::cell::Cell;
 use std::time::Duration;
 
-use image_feed::{Cluster, FEED_NAME, Patience, Source};
+use feed_format::FEED_NAME;
+use image_feed::{Cluster, Patience, Source};
 use image_store::{ImageStore, Limits};
 use serde_json::{Value, json};
 use test_support::kubernetes::{Call, FakeKubernetes, Matching, Trouble};
 
-use crate::api_server::{ApiServer, NAMESPACE};
 use crate::site::{Site, releases};
 
 /// `{"auths":{}}`
@@ -22,6 +21,28 @@ const PATIENCE: Patience = Patience {
     forbidden: Duration::from_millis(20),
 };
 
+const NAMESPACE: &str = "assisted-installer";
+
+/// Creates the object of this kind, or replaces it.
+fn put(server: &FakeKubernetes, kind: &str, data: &Value) {
+    let metadata = json!({"name": FEED_NAME, "namespace": NAMESPACE});
+    let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": metadata, "data": data});
+    if kind == "Secret" {
+        object["type"] = json!("kubernetes.io/dockerconfigjson");
+    }
+    server.put(object);
+}
+
+/// How many lists of ConfigMaps were asked for.
+fn lists(server: &FakeKubernetes) -> usize {
+    let is_list = |call: &&Call| call.method == "GET" && call.path.ends_with("/configmaps");
+    server.calls().iter().filter(is_list).count()
+}
+
+fn client(server: &FakeKubernetes) -> kube::Client {
+    kube::Client::try_from(kube::Config::new(server.url().as_str().parse().unwrap())).unwrap()
+}
+
 fn config(pullspecs: &[&str]) -> Value {
     json!({"release-images.json": releases(pullspecs)})
 }
@@ -30,20 +51,17 @@ fn secret(base64: &str) -> Value {
     json!({".dockerconfigjson": base64})
 }
 
-fn start(server: &ApiServer, is_required: bool) -> Site {
-    follow(server.client(), NAMESPACE, is_required)
-}
-
-fn follow(client: kube::Client, namespace: &str, is_required: bool) -> Site {
+fn start(server: &FakeKubernetes, is_required: bool) -> Site {
     test_support::install_crypto_provider();
-    Site::start(Source::Cluster(Cluster::with_client(client, namespace, is_required, PATIENCE)), None)
+    let cluster = Cluster::with_client(client(server), NAMESPACE, is_required, PATIENCE);
+    Site::start(Source::Cluster(cluster), None)
 }
 
 /// A feed that is at work, with `r.io/a:1`.
-async fn at_work() -> (ApiServer, Site) {
-    let server = ApiServer::start().await;
-    server.apply("configmaps", &config(&["r.io/a:1"]));
-    server.apply("secrets", &secret(PULL_SECRET));
+async fn at_work() -> (FakeKubernetes, Site) {
+    let server = FakeKubernetes::start().await;
+    put(&server, "ConfigMap", &config(&["r.io/a:1"]));
+    put(&server, "Secret", &secret(PULL_SECRET));
     let site = start(&server, true);
     site.until(&["r.io/environment:1", "r.io/a:1"]).await;
     (server, site)
@@ -53,31 +71,31 @@ async fn at_work() -> (ApiServer, Site) {
 async fn changes_of_both_objects_are_followed() {
     let (server, site) = at_work().await;
     let first = site.list().registry;
-    server.apply("configmaps", &config(&["r.io/a:1", "r.io/b:1"]));
+    put(&server, "ConfigMap", &config(&["r.io/a:1", "r.io/b:1"]));
     site.until(&["r.io/environment:1", "r.io/a:1", "r.io/b:1"]).await;
     assert!(site.list().registry.is_same(&first), "nothing has changed for it");
-    server.apply("secrets", &secret(OTHER_PULL_SECRET));
+    put(&server, "Secret", &secret(OTHER_PULL_SECRET));
     site.wait("there is another client", |site| !site.list().registry.is_same(&first)).await;
-    server.apply("configmaps", &config(&[]));
+    put(&server, "ConfigMap", &config(&[]));
     site.until(&["r.io/environment:1"]).await;
-    assert_eq!(server.lists("configmaps"), 1, "it was watched all the time");
+    assert_eq!(lists(&server), 1, "it was watched all the time");
 
     // A Role that names the two objects allows no more.
-    for request in server.requests() {
-        assert!(request.contains("fieldSelector=metadata.name%3Dcoreos-image-service-feed"), "{request}");
+    for call in server.calls() {
+        assert!(call.query.contains("fieldSelector=metadata.name%3Dcoreos-image-service-feed"), "{call:?}");
     }
 }
 
 #[tokio::test]
 async fn what_is_not_there_is_waited_for_and_what_is_deleted_leaves_the_environment() {
-    let server = ApiServer::start().await;
+    let server = FakeKubernetes::start().await;
     let site = start(&server, true);
     site.until(&[]).await;
-    server.apply("secrets", &secret(PULL_SECRET));
+    put(&server, "Secret", &secret(PULL_SECRET));
     site.until(&["r.io/environment:1"]).await;
-    server.apply("configmaps", &config(&["r.io/a:1"]));
+    put(&server, "ConfigMap", &config(&["r.io/a:1"]));
     site.until(&["r.io/environment:1", "r.io/a:1"]).await;
-    server.delete("configmaps");
+    server.delete("configmaps", NAMESPACE, FEED_NAME);
     site.until(&["r.io/environment:1"]).await;
 }
 
@@ -85,14 +103,14 @@ async fn what_is_not_there_is_waited_for_and_what_is_deleted_leaves_the_environm
 async fn a_pull_secret_that_is_gone_takes_nothing_with_it() {
     let (server, site) = at_work().await;
     let (registry, applied) = (site.list().registry, site.catalog.statistics().applied_lists());
-    server.delete("secrets");
+    server.delete("secrets", NAMESPACE, FEED_NAME);
     site.until_refused(1).await;
     assert_eq!(site.pullspecs(), ["r.io/environment:1", "r.io/a:1"]);
     assert!(site.list().is_complete && site.list().registry.is_same(&registry));
     let problem = site.catalog.list().problem;
     assert_eq!(problem.as_deref(), Some(".dockerconfigjson: it was there, and is not any more"));
 
-    server.apply("secrets", &secret(PULL_SECRET));
+    put(&server, "Secret", &secret(PULL_SECRET));
     site.wait("all is well again", |site| site.catalog.list().problem.is_none()).await;
     assert_eq!(site.catalog.statistics().applied_lists(), applied, "nothing has changed");
     assert!(site.list().registry.is_same(&registry));
@@ -101,14 +119,14 @@ async fn a_pull_secret_that_is_gone_takes_nothing_with_it() {
 #[tokio::test]
 async fn a_watch_that_breaks_or_is_too_old_is_begun_anew() {
     let (server, site) = at_work().await;
-    server.interrupt();
-    server.apply("configmaps", &config(&["r.io/b:1"]));
+    server.interrupt_watches();
+    put(&server, "ConfigMap", &config(&["r.io/b:1"]));
     site.until(&["r.io/environment:1", "r.io/b:1"]).await;
-    let lists = server.lists("configmaps");
-    server.forget();
-    server.apply("configmaps", &config(&["r.io/c:1"]));
+    let before = lists(&server);
+    server.compact();
+    put(&server, "ConfigMap", &config(&["r.io/c:1"]));
     site.until(&["r.io/environment:1", "r.io/c:1"]).await;
-    assert!(server.lists("configmaps") > lists, "it was listed again");
+    assert!(lists(&server) > before, "it was listed again");
     assert_eq!(site.catalog.statistics().refused_lists(), 0);
 }
 
@@ -116,65 +134,52 @@ async fn a_watch_that_breaks_or_is_too_old_is_begun_anew() {
 /// helps.
 #[tokio::test]
 async fn a_version_that_is_forgotten_before_the_watch_begins_is_not_insisted_on() {
-    let server = FakeKubernetes::start().await;
-    let put = |kind: &str, data: &Value| {
-        let metadata = json!({"name": FEED_NAME, "namespace": "default"});
-        server.put(json!({"apiVersion": "v1", "kind": kind, "metadata": metadata, "data": data}));
-    };
-    put("ConfigMap", &config(&["r.io/a:1"]));
-    put("Secret", &secret(PULL_SECRET));
-    let client = kube::Client::try_from(kube::Config::new(server.url().as_str().parse().unwrap())).unwrap();
-    let site = follow(client, "default", true);
-    site.until(&["r.io/environment:1", "r.io/a:1"]).await;
-
+    let (server, site) = at_work().await;
     server.trouble(Matching::new("WATCH", "/configmaps"), Trouble::Status(500), usize::MAX);
     server.compact();
-    let refused = Cell::new(0);
-    site.wait("watches were refused", |_| {
-        let is_watch = |call: &Call| call.method == "WATCH" && call.path.ends_with("/configmaps");
-        refused.set(refused.get() + server.take_calls().into_iter().filter(is_watch).count());
-        refused.get() > 3
-    })
-    .await;
+    let is_watch = |call: &&Call| call.method == "WATCH" && call.path.ends_with("/configmaps");
+    let watches = || server.calls().iter().filter(is_watch).count();
+    let begun = watches();
+    site.wait("watches were refused", |_| watches() > begun + 3).await;
     server.compact();
-    put("ConfigMap", &config(&["r.io/b:1"]));
+    put(&server, "ConfigMap", &config(&["r.io/b:1"]));
     server.heal();
     site.until(&["r.io/environment:1", "r.io/b:1"]).await;
-    put("ConfigMap", &config(&["r.io/c:1"]));
+    put(&server, "ConfigMap", &config(&["r.io/c:1"]));
     site.until(&["r.io/environment:1", "r.io/c:1"]).await;
 }
 
 #[tokio::test]
 async fn what_is_deleted_while_nobody_watches_is_noticed() {
     let (server, site) = at_work().await;
-    server.refuse(Some(503));
-    server.interrupt();
-    server.delete("configmaps");
-    let asked = server.requests().len();
-    site.wait("it was asked in vain", |_| server.requests().len() > asked + 3).await;
+    server.refuse_everything(503);
+    server.interrupt_watches();
+    server.delete("configmaps", NAMESPACE, FEED_NAME);
+    let asked = server.calls().len();
+    site.wait("it was asked in vain", |_| server.calls().len() > asked + 3).await;
     assert_eq!(site.pullspecs(), ["r.io/environment:1", "r.io/a:1"], "nobody knows yet");
-    server.forget();
-    server.refuse(None);
+    server.compact();
+    server.heal();
     site.until(&["r.io/environment:1"]).await;
 }
 
 #[tokio::test]
 async fn without_permission_the_environment_counts_until_there_is_one() {
     for is_required in [true, false] {
-        let server = ApiServer::start().await;
-        server.apply("configmaps", &config(&["r.io/a:1"]));
-        server.apply("secrets", &secret(PULL_SECRET));
-        server.refuse(Some(403));
+        let server = FakeKubernetes::start().await;
+        put(&server, "ConfigMap", &config(&["r.io/a:1"]));
+        put(&server, "Secret", &secret(PULL_SECRET));
+        server.refuse_everything(403);
         let site = start(&server, is_required);
         site.until(&[]).await;
-        server.refuse(None);
+        server.heal();
         site.until(&["r.io/environment:1", "r.io/a:1"]).await;
 
         // Taken away again, it takes nothing with it.
-        server.refuse(Some(403));
-        server.interrupt();
-        let asked = server.requests().len();
-        site.wait("it was asked in vain", |_| server.requests().len() > asked + 3).await;
+        server.refuse_everything(403);
+        server.interrupt_watches();
+        let asked = server.calls().len();
+        site.wait("it was asked in vain", |_| server.calls().len() > asked + 3).await;
         assert_eq!(site.pullspecs(), ["r.io/environment:1", "r.io/a:1"]);
     }
 }
@@ -182,12 +187,12 @@ async fn without_permission_the_environment_counts_until_there_is_one() {
 #[tokio::test]
 async fn a_list_is_complete_without_a_feed_only_where_none_may_be_read() {
     for is_required in [true, false] {
-        let server = ApiServer::start().await;
-        server.refuse(Some(500));
+        let server = FakeKubernetes::start().await;
+        server.refuse_everything(500);
         let site = start(&server, is_required);
-        site.wait("it was asked in vain", |_| server.requests().len() > 10).await;
+        site.wait("it was asked in vain", |_| server.calls().len() > 10).await;
         assert!(!site.list().is_complete, "there may be a feed");
-        server.refuse(Some(404));
+        server.refuse_everything(404);
         site.until(&[]).await;
     }
 }
@@ -196,12 +201,12 @@ async fn a_list_is_complete_without_a_feed_only_where_none_may_be_read() {
 async fn a_start_without_the_api_server_begins_with_what_the_feed_was_last() {
     let directory = tempfile::tempdir().unwrap();
     let store = ImageStore::open(directory.path(), Limits::default()).unwrap();
-    let server = ApiServer::start().await;
-    server.apply("configmaps", &config(&["r.io/a:1"]));
-    server.apply("secrets", &secret(OTHER_PULL_SECRET));
+    let server = FakeKubernetes::start().await;
+    put(&server, "ConfigMap", &config(&["r.io/a:1"]));
+    put(&server, "Secret", &secret(OTHER_PULL_SECRET));
     let start = || {
         test_support::install_crypto_provider();
-        let cluster = Cluster::with_client(server.client(), NAMESPACE, false, PATIENCE);
+        let cluster = Cluster::with_client(client(&server), NAMESPACE, false, PATIENCE);
         Site::start(Source::Cluster(cluster.remembering(store.clone())), None)
     };
     let remembered = || store.remembered_feed::<Value>().unwrap();
@@ -211,24 +216,24 @@ async fn a_start_without_the_api_server_begins_with_what_the_feed_was_last() {
     assert!(!remembered().unwrap().to_string().contains("auths"), "secrets are not kept");
     drop(site);
 
-    server.refuse(Some(503));
+    server.refuse_everything(503);
     let site = start();
     let is_as_before =
         |site: &Site| !site.list().is_complete && site.pullspecs() == ["r.io/environment:1", "r.io/a:1"];
     assert!(is_as_before(&site));
     for status in [503, 403] {
-        server.refuse(Some(status));
-        let asked = server.requests().len();
-        site.wait("it was asked in vain", |_| server.requests().len() > asked + 6).await;
+        server.refuse_everything(status);
+        let asked = server.calls().len();
+        site.wait("it was asked in vain", |_| server.calls().len() > asked + 6).await;
         assert!(is_as_before(&site), "{:?}", site.list());
     }
-    server.apply("configmaps", &config(&["r.io/b:1"]));
-    server.refuse(None);
+    put(&server, "ConfigMap", &config(&["r.io/b:1"]));
+    server.heal();
     site.until(&["r.io/environment:1", "r.io/b:1"]).await;
     drop(site);
 
     // A feed that is gone for good is no feed at the next start.
-    server.delete("configmaps");
+    server.delete("configmaps", NAMESPACE, FEED_NAME);
     let site = start();
     site.until(&["r.io/environment:1"]).await;
     site.wait("it is forgotten", |_| remembered().is_none()).await;
@@ -237,15 +242,15 @@ async fn a_start_without_the_api_server_begins_with_what_the_feed_was_last() {
 #[tokio::test]
 async fn a_broken_object_keeps_the_list() {
     let (server, site) = at_work().await;
-    server.apply("configmaps", &json!({"release-images.json": "{"}));
+    put(&server, "ConfigMap", &json!({"release-images.json": "{"}));
     site.until_refused(1).await;
     assert_eq!(site.pullspecs(), ["r.io/environment:1", "r.io/a:1"]);
     assert!(site.catalog.list().problem.is_some());
-    server.apply("secrets", &secret("bm90IEpTT04="));
+    put(&server, "Secret", &secret("bm90IEpTT04="));
     site.until_refused(2).await;
     assert_eq!(site.pullspecs(), ["r.io/environment:1", "r.io/a:1"]);
-    server.apply("configmaps", &config(&["r.io/b:1"]));
-    server.apply("secrets", &secret(PULL_SECRET));
+    put(&server, "ConfigMap", &config(&["r.io/b:1"]));
+    put(&server, "Secret", &secret(PULL_SECRET));
     site.until(&["r.io/environment:1", "r.io/b:1"]).await;
     assert_eq!(site.catalog.list().problem, None);
 }

@@ -1,6 +1,5 @@
 //! A feed hands on what the environment and a source ask for together, whatever happens to the source.
 
-mod api_server;
 mod cluster;
 mod directory;
 mod site;

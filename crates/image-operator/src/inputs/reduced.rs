@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::crd::{CoreosImageService, CoreosImageServiceSpec, CoreosImageServiceStatus};
 use crate::kinds;
+use crate::policy::Marks;
 use crate::select::ImageSet;
 
 /// An AgentClusterInstall.
@@ -54,28 +55,24 @@ pub(super) fn own(object: &DynamicObject) -> Own {
     let part = |name: &str| object.data.get(name).cloned();
     let spec = serde_json::from_value(part("spec").unwrap_or_else(|| json!({})));
     let status = part("status").and_then(|status| serde_json::from_value(status).ok());
-    let mut metadata = object.metadata.clone();
-    metadata.managed_fields = None;
-    // It changes with every status that we write, and would make each look like news.
-    metadata.resource_version = None;
+    // Its resource version changes with every status that we write, and would make each look like news.
+    let metadata = ObjectMeta {
+        uid: object.metadata.uid.clone(),
+        generation: object.metadata.generation,
+        deletion_timestamp: object.metadata.deletion_timestamp.clone(),
+        ..ObjectMeta::default()
+    };
     Own { metadata, spec: spec.map_err(|error| error.to_string()), status }
 }
 
-/// Sets are taken by short annotations. The long ones, such as what was applied last, would be kept for nothing.
-const LONGEST_ANNOTATION: usize = 512;
-
-pub(super) fn image_set(object: &DynamicObject) -> ImageSet {
-    let release_image = text(object, "/spec/releaseImage").unwrap_or_default();
+/// Of labels and annotations those are kept that decide something: a hub has hundreds of sets, and tools that apply them
+/// leave the whole object in an annotation.
+pub(super) fn image_set(object: &DynamicObject, marks: &Marks) -> ImageSet {
     ImageSet {
         name: object.name_any(),
-        release_image,
-        labels: object.metadata.labels.clone().unwrap_or_default(),
-        annotations: object
-            .annotations()
-            .iter()
-            .filter(|(_, value)| value.len() <= LONGEST_ANNOTATION)
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
+        release_image: text(object, "/spec/releaseImage").unwrap_or_default(),
+        labels: marks.labels(object.labels()),
+        annotations: marks.annotations(object.annotations()),
     }
 }
 
@@ -126,4 +123,60 @@ fn mirror_set(object: &DynamicObject, resource: &ApiResource) -> Value {
 fn text(object: &DynamicObject, pointer: &str) -> Option<String> {
     let text = object.data.pointer(pointer)?.as_str()?.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crd::PolicySpec;
+
+    /// As it comes from a cluster, with what tools leave in it.
+    fn object(kind: &str, spec: &Value) -> DynamicObject {
+        let object = json!({
+            "apiVersion": "hive.openshift.io/v1", "kind": kind,
+            "metadata": {
+                "name": "x", "namespace": "ns", "uid": "1", "resourceVersion": "2", "generation": 3,
+                "labels": {"channel": "fast", "visible": "true", "releaseTag": "4.18.1", "site": "edge", "theirs": "1"},
+                "annotations": {
+                    "coreos-image-service.io/include": "true", "owner": "me",
+                    "kubectl.kubernetes.io/last-applied-configuration": "{}".repeat(1000),
+                },
+                "managedFields": [{"manager": "theirs", "operation": "Update"}],
+            },
+            "spec": spec,
+            "status": {"conditions": [{"message": "long"}]},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn of_a_set_that_is_kept_which_the_policy_reads() {
+        let set = object("ClusterImageSet", &json!({"releaseImage": "r.io/a:1"}));
+        let names = |spec: Value| {
+            let policy: PolicySpec = serde_json::from_value(spec).unwrap();
+            let ImageSet { name, release_image, labels, annotations } = image_set(&set, &Marks::of(&policy));
+            assert_eq!((name.as_str(), release_image.as_str()), ("x", "r.io/a:1"));
+            let names = labels.into_keys().chain(annotations.into_keys());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        let ours = "coreos-image-service.io/include";
+        assert_eq!(names(json!({})), format!("channel releaseTag visible {ours}"));
+        let include =
+            json!({"include": {"matchLabels": {"site": "edge"}, "matchAnnotations": {"owner": "me"}}});
+        assert_eq!(names(include), format!("channel releaseTag site visible {ours} owner"));
+    }
+
+    #[test]
+    fn of_what_there_are_thousands_of_nothing_else_is_kept() {
+        let spec =
+            json!({"imageSetRef": {"name": "a"}, "cpuArchitecture": "arm64", "osImageVersion": "4.18"});
+        let object = object("any", &spec);
+        assert_eq!(install(&object), Install { image_set: Some("a".to_owned()) });
+        let version = Some("4.18".parse().unwrap());
+        assert_eq!(infra_env(&object), InfraEnv { arch: Some(Arch::Arm64), os_image_version: version });
+        assert!(size_of::<InfraEnv>() <= 128, "{}", size_of::<InfraEnv>());
+        let own = own(&object).metadata;
+        assert_eq!((own.annotations, own.labels, own.managed_fields), (None, None, None));
+        assert_eq!((own.uid.as_deref(), own.generation), (Some("1"), Some(3)));
+    }
 }

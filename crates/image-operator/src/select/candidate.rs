@@ -4,7 +4,7 @@ use coreos_names::OpenshiftVersion;
 use release_payload::Reference;
 
 use super::Observed;
-use crate::policy::{INCLUDE, Policy};
+use crate::policy::{CHANNEL, INCLUDE, Policy, RELEASE_TAG, VISIBLE};
 
 /// A ClusterImageSet, as far as the decision needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub struct ImageSet {
     pub name: String,
     /// `spec.releaseImage`, as written.
     pub release_image: String,
-    /// Its labels.
+    /// Its labels, at least those that the policy looks at.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
+    /// Its annotations, likewise.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -65,11 +65,12 @@ pub struct Candidate {
 /// The sets whose metadata the decision needs, by name.
 pub fn candidates(observed: &Observed) -> Vec<Candidate> {
     let asked_for = asked_for(observed);
+    let referenced: BTreeSet<_> = observed.installs.values().collect();
     let mut candidates: Vec<_> = observed
         .sets
         .iter()
         .filter_map(|set| {
-            let why = if observed.referenced.contains(&set.name) {
+            let why = if referenced.contains(&set.name) {
                 Why::Referenced
             } else if asked_for.contains(set.name.as_str()) {
                 Why::OsImageVersion
@@ -110,10 +111,8 @@ fn why(set: &ImageSet, policy: &Policy) -> Option<Why> {
         Some("false") => None,
         _ if matched => Some(Why::Included),
         _ => {
-            let visible =
-                policy.visible && set.labels.get("visible").is_some_and(|visible| visible == "true");
-            // The controller that keeps sets from git labels every one of its own with a channel.
-            let unlabelled = policy.unlabelled && set.labels.get("channel").is_none_or(String::is_empty);
+            let visible = policy.visible && set.labels.get(VISIBLE).is_some_and(|visible| visible == "true");
+            let unlabelled = policy.unlabelled && set.labels.get(CHANNEL).is_none_or(String::is_empty);
             (visible || unlabelled).then_some(Why::Newest)
         }
     }
@@ -149,7 +148,7 @@ fn asked_for(observed: &Observed) -> BTreeSet<&str> {
 fn stated_version(set: &ImageSet, observed: &Observed) -> Option<OpenshiftVersion> {
     let known =
         || Some(observed.known.get(&pullspec(&set.release_image).ok()?)?.facts.as_ref()?.version.clone());
-    let tag = || version_within(set.labels.get("releaseTag")?);
+    let tag = || version_within(set.labels.get(RELEASE_TAG)?);
     known().or_else(tag).or_else(|| version_within(&set.name))
 }
 

@@ -31,6 +31,11 @@ fn hub(sets: Vec<ImageSet>) -> Observed {
     Observed { sets, known, arches: BTreeSet::from([Arch::X86_64]), ..Observed::default() }
 }
 
+/// Each of these sets has an installation that refers to it.
+fn refer(observed: &mut Observed, sets: &[&str]) {
+    observed.installs = sets.iter().map(|set| (format!("ns/for-{set}"), (*set).to_owned())).collect();
+}
+
 fn listed(observed: &Observed) -> Vec<String> {
     select(observed).releases.iter().map(|release| release.version.to_string()).collect()
 }
@@ -47,7 +52,8 @@ fn present(releases: &[(&str, &str)]) -> BTreeMap<Reference, Listed> {
         let facts = read(version, &[Arch::X86_64]).facts.unwrap();
         let entry = release(&pullspec(version), &facts, &facts.arches);
         let sets = BTreeSet::from([(*set).to_owned()]);
-        (pullspec(version), Listed { entry, sets: sets.into_iter().filter(|set| !set.is_empty()).collect() })
+        let sets = sets.into_iter().filter(|set| !set.is_empty()).collect();
+        (pullspec(version), Listed { entry, sets, installs: BTreeSet::new() })
     };
     releases.iter().map(entry).collect()
 }
@@ -64,7 +70,7 @@ fn nothing_is_taken_by_default() {
 #[test]
 fn what_an_installation_refers_to_is_always_taken() {
     let mut observed = hub(vec![set("4.12.1", ACM), set("4.18.1", ACM), set("4.18.2", ACM)]);
-    observed.referenced = BTreeSet::from(["4.12.1".to_owned(), "4.18.1".to_owned(), "gone".to_owned()]);
+    refer(&mut observed, &["4.12.1", "4.18.1", "gone"]);
     observed.policy.minimum_version = Some("4.17".parse().unwrap());
     observed.policy.max_releases = Some(0);
     assert_eq!(listed(&observed), ["4.18.1", "4.12.1"]);
@@ -74,7 +80,7 @@ fn what_an_installation_refers_to_is_always_taken() {
 #[test]
 fn releases_before_4_11_hold_no_iso() {
     let mut observed = hub(vec![set("4.10.67", &[]), set("4.11.0", &[])]);
-    observed.referenced = BTreeSet::from(["4.10.67".to_owned(), "4.11.0".to_owned()]);
+    refer(&mut observed, &["4.10.67", "4.11.0"]);
     assert_eq!(listed(&observed), ["4.11.0"]);
     let (state, message) = outcome(&observed, "4.10.67");
     assert_eq!(state, ReleaseState::Skipped);
@@ -136,7 +142,7 @@ fn the_newest_counts_for_each_architecture() {
 #[test]
 fn only_wanted_architectures_are_listed() {
     let mut observed = hub(vec![set("4.18.1", &[])]);
-    observed.referenced = BTreeSet::from(["4.18.1".to_owned()]);
+    refer(&mut observed, &["4.18.1"]);
     observed.known.insert(pullspec("4.18.1"), read("4.18.1", &Arch::ALL));
     let architectures = |observed: &Observed| select(observed).releases[0].architectures.clone();
     assert_eq!(architectures(&observed), Architectures::Listed(vec![Arch::X86_64]));
@@ -177,7 +183,7 @@ fn at_most_so_many_are_taken_beside_those_in_use() {
         set("4.18.1", ACM),
         set("4.15.1", ACM),
     ]);
-    observed.referenced = BTreeSet::from(["4.15.1".to_owned()]);
+    refer(&mut observed, &["4.15.1"]);
     observed.policy.visible = true;
     observed.policy.max_releases = Some(2);
     assert_eq!(
@@ -208,7 +214,7 @@ fn a_release_stays_until_that_of_its_set_is_read() {
         let mut observed = hub(vec![set("4.18.2", &[]), set("4.17.1", &[])]);
         observed.sets[0].name = "s1".to_owned();
         observed.known.insert(pullspec("4.18.2"), known);
-        observed.referenced = BTreeSet::from(["s1".to_owned(), "4.17.1".to_owned()]);
+        refer(&mut observed, &["s1", "4.17.1"]);
         observed.listed = present(&[("4.18.1", listed_for), ("4.17.1", "4.17.1")]);
         observed
     };
@@ -229,10 +235,86 @@ fn a_release_stays_until_that_of_its_set_is_read() {
     assert_eq!(observed.listed[&pullspec("4.17.1")].sets, BTreeSet::from(["4.17.1".to_owned()]));
 }
 
+/// An installation `ns/one` that was at the set `a` and is now at `b`, of which this is known.
+fn moved(known: Option<Known>) -> Observed {
+    let mut observed = hub(vec![set("4.18.1", &[])]);
+    observed.sets[0].name = "a".to_owned();
+    observed.installs = BTreeMap::from([("ns/one".to_owned(), "a".to_owned())]);
+    observed.listed = select(&observed).listed;
+    observed.installs = BTreeMap::from([("ns/one".to_owned(), "b".to_owned())]);
+    if let Some(known) = known {
+        observed.sets.push(ImageSet { name: "b".to_owned(), ..set("4.18.2", &[]) });
+        observed.known.insert(pullspec("4.18.2"), known);
+    }
+    observed
+}
+
+fn failing() -> Known {
+    Known { facts: None, failure: Some("the registry is away".to_owned()) }
+}
+
+#[test]
+fn an_installation_that_moves_keeps_its_release_until_the_new_one_is_listed() {
+    assert_eq!(listed(&moved(Some(Known::default()))), ["4.18.1"], "it is being read");
+    assert_eq!(listed(&moved(None)), ["4.18.1"], "the set is not there yet");
+    assert_eq!(listed(&moved(Some(read("4.18.2", &[Arch::X86_64])))), ["4.18.2"]);
+    let mut observed = moved(Some(failing()));
+    assert_eq!(listed(&observed), ["4.18.1"]);
+    let message = "the registry is away; 4.18.1 stays listed meanwhile".to_owned();
+    assert_eq!(outcome(&observed, "b"), (ReleaseState::Failed, message));
+
+    // Round after round, and without the set that it was listed for.
+    observed.sets.retain(|set| set.name == "b");
+    for _ in 0..2 {
+        observed.listed = select(&observed).listed;
+        assert_eq!(listed(&observed), ["4.18.1"]);
+        assert_eq!(observed.listed[&pullspec("4.18.1")].installs, BTreeSet::from(["ns/one".to_owned()]));
+    }
+    observed.known.insert(pullspec("4.18.2"), read("4.18.2", &[Arch::X86_64]));
+    assert_eq!(listed(&observed), ["4.18.2"]);
+}
+
+#[test]
+fn a_release_goes_with_the_installation_that_it_stayed_for() {
+    let mut observed = moved(Some(failing()));
+    observed.installs.clear();
+    assert!(listed(&observed).is_empty());
+    // Another one that was never there does not keep it.
+    observed.installs.insert("ns/two".to_owned(), "b".to_owned());
+    assert!(listed(&observed).is_empty());
+}
+
+#[test]
+fn a_release_that_others_want_too_still_stays_for_who_has_moved() {
+    let mut observed = moved(Some(failing()));
+    observed.installs.insert("ns/two".to_owned(), "a".to_owned());
+    observed.listed = select(&observed).listed;
+    observed.installs.remove("ns/two");
+    assert_eq!(listed(&observed), ["4.18.1"]);
+    observed.listed = select(&observed).listed;
+    assert_eq!(observed.listed[&pullspec("4.18.1")].installs, BTreeSet::from(["ns/one".to_owned()]));
+}
+
+#[test]
+fn a_set_that_is_taken_away_takes_its_release_with_it() {
+    let mut observed = hub(vec![set("4.18.1", &[])]);
+    observed.sets[0].name = "a".to_owned();
+    observed.installs = BTreeMap::from([("ns/one".to_owned(), "a".to_owned())]);
+    observed.listed = select(&observed).listed;
+    observed.sets.clear();
+    assert!(listed(&observed).is_empty(), "nobody has moved");
+}
+
+#[test]
+fn a_set_that_can_never_be_listed_is_an_answer() {
+    assert!(listed(&moved(Some(read("4.18.2", &[Arch::S390x])))).is_empty());
+    assert!(listed(&moved(Some(read("4.10.2", &[Arch::X86_64])))).is_empty());
+}
+
 #[test]
 fn a_release_that_was_read_before_stays_when_it_cannot_be_read_again() {
     let mut observed = hub(vec![set("4.18.1", &[])]);
-    observed.referenced = BTreeSet::from(["4.18.1".to_owned()]);
+    refer(&mut observed, &["4.18.1"]);
     observed.known.get_mut(&pullspec("4.18.1")).unwrap().failure = Some("no route to host".to_owned());
     assert_eq!(listed(&observed), ["4.18.1"]);
     assert!(outcome(&observed, "4.18.1").1.contains("no route to host"));
@@ -245,7 +327,7 @@ fn one_bad_set_harms_no_other() {
         bad.release_image = written.to_owned();
         let mut observed = hub(vec![set("4.18.1", &[])]);
         observed.sets.push(bad);
-        observed.referenced = BTreeSet::from(["4.18.1".to_owned(), "bad".to_owned()]);
+        refer(&mut observed, &["4.18.1", "bad"]);
         assert_eq!(listed(&observed), ["4.18.1"]);
         assert_eq!(outcome(&observed, "bad").0, ReleaseState::Failed, "{written}");
     }
@@ -255,7 +337,7 @@ fn one_bad_set_harms_no_other() {
 fn two_sets_with_one_release_image_are_one_release() {
     let mut observed = hub(vec![set("4.18.1", &[])]);
     observed.sets.push(ImageSet { name: "again".to_owned(), ..observed.sets[0].clone() });
-    observed.referenced = BTreeSet::from(["4.18.1".to_owned(), "again".to_owned()]);
+    refer(&mut observed, &["4.18.1", "again"]);
     assert_eq!(listed(&observed), ["4.18.1"]);
     assert_eq!(outcome(&observed, "again").0, ReleaseState::Listed);
 }
@@ -295,7 +377,7 @@ prop_compose! {
         }).collect();
         Observed {
             sets: sets.into_values().map(|(set, _)| set).collect(),
-            referenced: referenced.into_iter().map(|number| format!("set-{number}")).collect(),
+            installs: referenced.into_iter().map(|number| (format!("ns/{number}"), format!("set-{number}"))).collect(),
             os_image_versions: asked.into_iter().map(|minor| format!("4.{minor}").parse().unwrap()).collect(),
             arches: arches.into_iter().collect(),
             policy: Policy { visible, unlabelled, newest_per_minor, max_releases, ..Policy::default() },
@@ -332,7 +414,7 @@ proptest! {
     #[test]
     fn what_is_referred_to_is_listed_if_it_can_be_served(observed in any_hub()) {
         let desired = select(&observed);
-        for set in observed.sets.iter().filter(|set| observed.referenced.contains(&set.name)) {
+        for set in observed.sets.iter().filter(|set| observed.installs.values().any(|name| *name == set.name)) {
             let pullspec: Reference = set.release_image.parse().unwrap();
             let servable = observed.known[&pullspec].facts.as_ref().is_some_and(|facts| {
                 facts.version.payload_has_iso() && !facts.arches.is_disjoint(&observed.arches)

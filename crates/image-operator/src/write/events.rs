@@ -6,9 +6,9 @@ use release_payload::Reference;
 
 use crate::crd::{CoreosImageServiceStatus, NAME, ReleaseState};
 use crate::kinds;
-use crate::plan::Owner;
+use crate::plan::{Owner, Problem};
 use crate::select::{self, Listed, Outcome};
-use crate::watched::problem;
+use crate::watched::problem as said_by;
 
 /// A hub that gets hundreds of sets at once needs no event for each; the status has them all.
 const MOST_AT_ONCE: usize = 50;
@@ -66,13 +66,7 @@ impl Reported {
                     ..ObjectReference::default()
                 }),
             };
-            if let Err(error) = recorder.publish(&event, regarding).await {
-                tracing::warn!(
-                    error = problem(&error),
-                    event.reason = news.reason,
-                    "an event cannot be written"
-                );
-            }
+            publish(&event, recorder, regarding).await;
         }
     }
 
@@ -137,6 +131,24 @@ impl Reported {
             }
         }
         news
+    }
+}
+
+/// Tells of something that needs a person, about our object.
+pub(super) async fn warn(problem: &Problem, recorder: &Recorder, regarding: &ObjectReference) {
+    let event = Event {
+        type_: EventType::Warning,
+        reason: problem.reason.to_owned(),
+        note: Some(problem.message.chars().take(LONGEST_NOTE).collect()),
+        action: "Write".to_owned(),
+        secondary: None,
+    };
+    publish(&event, recorder, regarding).await;
+}
+
+async fn publish(event: &Event, recorder: &Recorder, regarding: &ObjectReference) {
+    if let Err(error) = recorder.publish(event, regarding).await {
+        tracing::warn!(error = said_by(&error), event.reason = event.reason, "an event cannot be written");
     }
 }
 

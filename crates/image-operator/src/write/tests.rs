@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use feed_format::RELEASE_IMAGES;
 use http::{Method, Request, Response};
 use kube::client::Body;
 use serde_json::Value;
@@ -49,7 +50,7 @@ fn secret(version: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": FEED_NAME, "resourceVersion": version, "ownerReferences": [owner().reference()]},
-        "data": {DOCKER_CONFIG: ByteString(br#"{"auths":{}}"#.to_vec())},
+        "data": {PULL_SECRET: ByteString(br#"{"auths":{}}"#.to_vec())},
     })
 }
 
@@ -232,6 +233,37 @@ async fn a_conflict_over_os_images_is_said_and_never_forced() {
     assert!(!sent[2].0.contains("force"), "{}", sent[2].0);
     assert_eq!(sent[2].1["metadata"]["uid"], "agent-uid", "none is made where it was deleted");
     assert_eq!(sent[3].1["status"]["conditions"][1]["reason"], "OsImagesConflict");
+}
+
+#[tokio::test]
+async fn a_list_that_no_variable_can_hold_is_written_and_the_deployment_stays_as_it_is() {
+    let path = "/namespaces/ns/deployments/images";
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "images", "uid": "d"},
+        "spec": {"template": {"spec": {"containers": [{"name": "service", "image": "x"}]}}},
+    });
+    let list = "x".repeat(128 << 10);
+    let steps = vec![
+        found(FEED_SECRET, secret("1")),
+        found(FEED, config("[]", "2")),
+        applied(FEED, config(&list, "3")),
+        found(path, deployment),
+        applied(STATUS, own_object()),
+    ];
+    let mut plan = plan();
+    plan.feed.as_mut().unwrap().config.insert(RELEASE_IMAGES, list);
+    plan.deployment =
+        Some(DeploymentRef { kind: WorkloadKind::Deployment, name: "images".to_owned(), container: None });
+    let (results, sent) = write(vec![plan], steps).await;
+    assert!(results[0].feed && results[0].failures.is_empty(), "{results:?}");
+    let conditions = &sent[4].1["status"]["conditions"];
+    assert_eq!((&conditions[0]["status"], &conditions[0]["reason"]), (&json!("True"), &json!("Written")));
+    assert_eq!(conditions[1]["reason"], "DeploymentUnusable");
+    assert_eq!(
+        conditions[1]["message"],
+        "Deployment images stays as it is: RELEASE_IMAGES would have 131088 bytes, and a variable can have 131072; \
+         let the image service watch coreos-image-service-feed instead, or take fewer releases"
+    );
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use image_operator::feed::{DOCKER_CONFIG, FEED_NAME};
+use feed_format::{FEED_NAME, PULL_SECRET};
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use test_support::registry::Certificate;
 use tracing_subscriber::filter::Targets;
@@ -43,8 +44,7 @@ fn logs() -> Arc<Mutex<Vec<u8>>> {
 
 async fn feed_secret(hub: &Hub) -> Option<String> {
     let secret = hub.get("Secret", FEED_NAME).await?;
-    let data =
-        serde_json::from_value::<k8s_openapi::ByteString>(secret["data"][DOCKER_CONFIG].clone()).unwrap();
+    let data = serde_json::from_value::<ByteString>(secret["data"][PULL_SECRET].clone()).unwrap();
     Some(String::from_utf8(data.0).unwrap())
 }
 
@@ -71,10 +71,10 @@ async fn a_rotated_pull_secret_is_passed_on_and_used_at_once() {
     // Somebody breaks it: the last good one stays.
     for (data, expected) in [
         (
-            json!({".dockerconfigjson": k8s_openapi::ByteString(format!("{{\"auths\": {PASSWORD}").into_bytes())}),
+            json!({".dockerconfigjson": ByteString(format!("{{\"auths\": {PASSWORD}").into_bytes())}),
             "is not JSON",
         ),
-        (json!({"other": k8s_openapi::ByteString(b"x".to_vec())}), "has no entry .dockerconfigjson"),
+        (json!({"other": ByteString(b"x".to_vec())}), "has no entry .dockerconfigjson"),
     ] {
         hub.cluster
             .api("Secret", Some("openshift-config"))
@@ -98,7 +98,7 @@ async fn a_rotated_pull_secret_is_passed_on_and_used_at_once() {
     assert!(logs.contains("the feed was written"), "nothing was logged at all");
     let status = hub.status().await.to_string();
     let events = Value::from(hub.cluster.faulty().list("events")).to_string();
-    let encoded = serde_json::to_value(k8s_openapi::ByteString(
+    let encoded = serde_json::to_value(ByteString(
         format!("{{\"auths\":{{\"r.example.com\":{{\"auth\":\"{ROTATED}\"}}}}}}").into_bytes(),
     ))
     .unwrap();
@@ -114,7 +114,7 @@ async fn another_pull_secret_may_be_named() {
     let hub = Hub::new(Cluster::fake().await).await;
     hub.apply(json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "mine"},
-        "data": {"config.json": k8s_openapi::ByteString(br#"{"auths":{}}"#.to_vec())},
+        "data": {"config.json": ByteString(br#"{"auths":{}}"#.to_vec())},
     }))
     .await;
     hub.configure(json!({"pullSecretRef": {"name": "mine", "key": "config.json"}})).await;
@@ -210,6 +210,89 @@ async fn mirrors_and_certificates_are_passed_on() {
 }
 
 #[tokio::test]
+async fn mirrors_that_are_too_many_together_change_nothing() {
+    let hub = Hub::fake().await;
+    hub.set("s1", "r.example.com/ocp:4.18.1").await;
+    hub.install("one", "s1").await;
+    let operator = hub.operate("a");
+    let mirrors = |name: &str| {
+        let mirrors: Vec<_> = (0..40).map(|number| format!("{name}-{number}.example.com/ocp")).collect();
+        json!({
+            "apiVersion": "config.openshift.io/v1", "kind": "ImageDigestMirrorSet", "metadata": {"name": name},
+            "spec": {"imageDigestMirrors": [{"source": "quay.io/ocp", "mirrors": mirrors}]},
+        })
+    };
+    hub.apply(mirrors("first")).await;
+    hub.lists(&["4.18.1"]).await;
+    eventually("the mirrors are passed on", async || {
+        let config = hub.get("ConfigMap", FEED_NAME).await.unwrap();
+        config["data"]["mirrors.yaml"].as_str().is_some_and(|text| text.contains("first-39"))
+    })
+    .await;
+    let before = hub.get("ConfigMap", FEED_NAME).await.unwrap();
+    hub.apply(mirrors("second")).await;
+    let message = hub.says("Ready", "FeedRefused").await;
+    assert!(
+        message.starts_with("coreos-image-service-feed stays as it is: mirrors.yaml: quay.io/ocp")
+            && message.contains("80 mirrors, but at most 64 are asked"),
+        "{message}"
+    );
+    assert_eq!(hub.says("Degraded", "FeedRefused").await, message);
+    let waits = "coreos_image_operator_reconciles_total{result=\"waiting\"}";
+    let waited = operator.metric(waits).await;
+    hub.set("s1", "r.example.com/ocp:4.18.2").await;
+    operator.until(waits, |count| count > waited).await;
+    assert_eq!(hub.get("ConfigMap", FEED_NAME).await.unwrap(), before);
+    let events = hub.cluster.faulty().list("events");
+    let events: Vec<_> = events.iter().filter(|event| event["reason"] == "FeedRefused").collect();
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!((&events[0]["type"], &events[0]["note"]), (&json!("Warning"), &json!(message)));
+
+    hub.delete("ImageDigestMirrorSet", "first").await;
+    hub.lists(&["4.18.2"]).await;
+    hub.says("Ready", "Written").await;
+    hub.says("Degraded", "AsExpected").await;
+}
+
+#[tokio::test]
+async fn variables_that_no_container_can_have_are_not_set() {
+    let hub = Hub::fake().await;
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "images"},
+        "spec": {"template": {"spec": {"containers": [{"name": "service", "image": "x"}]}}},
+    });
+    hub.apply(deployment).await;
+    let pull_secret = |config: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "named"},
+            "data": {".dockerconfigjson": ByteString(config.as_bytes().to_vec())},
+        })
+    };
+    let spec = |pull_secret: &str| json!({"deploymentRef": {"name": "images"}, "pullSecretRef": {"name": pull_secret}});
+    hub.configure(spec("missing")).await;
+    let _operator = hub.operate("a");
+    let says = async |text: &str| {
+        eventually(text, async || {
+            hub.condition("Degraded").await.is_some_and(|(_, _, message)| message.contains(text))
+        })
+        .await;
+    };
+    says("stays as it is: there is no Secret coreos-image-service-feed to take PULL_SECRET from").await;
+    let long = format!("{{\"auths\":{{}}{}}}", " ".repeat(128 << 10));
+    hub.apply(pull_secret(&long)).await;
+    hub.configure(spec("named")).await;
+    says("stays as it is: PULL_SECRET would have 131097 bytes, and a variable can have 131072").await;
+    let variables = async || {
+        let deployment = hub.get("Deployment", "images").await.unwrap();
+        deployment["spec"]["template"]["spec"]["containers"][0]["env"].clone()
+    };
+    assert_eq!(variables().await, Value::Null);
+    hub.apply(pull_secret("{\"auths\":{}}")).await;
+    eventually("the variables are set", async || variables().await.is_array()).await;
+    hub.says("Degraded", "AsExpected").await;
+}
+
+#[tokio::test]
 async fn os_images_are_filled_where_they_are_nobodys() {
     let hub = Hub::fake().await;
     hub.set("s1", "r.example.com/ocp:4.18.1-multi").await;
@@ -278,7 +361,7 @@ async fn the_variables_of_a_deployment_are_set() {
         let containers = &deployment["spec"]["template"]["spec"]["containers"];
         let env = containers[0]["env"].as_array().unwrap();
         let list = env.iter().find(|variable| variable["name"] == "RELEASE_IMAGES").map(|variable| &variable["value"]);
-        let secret = json!({"name": "PULL_SECRET", "valueFrom": {"secretKeyRef": {"name": FEED_NAME, "key": DOCKER_CONFIG}}});
+        let secret = json!({"name": "PULL_SECRET", "valueFrom": {"secretKeyRef": {"name": FEED_NAME, "key": PULL_SECRET}}});
         list.is_some_and(|list| list.as_str().unwrap().contains("4.18.1")) && env.contains(&secret) && env.len() == 3
             && containers[1].get("env").is_none()
     })

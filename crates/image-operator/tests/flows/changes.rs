@@ -1,6 +1,6 @@
 //! The everyday changes of a hub, and every version of the feed that they bring.
 
-use image_operator::feed::{FEED_NAME, RELEASE_IMAGES};
+use feed_format::{FEED_NAME, RELEASE_IMAGES};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -55,6 +55,66 @@ async fn an_installation_that_moves_to_another_set_is_never_without_a_release() 
     hub.lists(&["4.18.1"]).await;
     hub.install("one", "s2").await;
     hub.lists(&["4.18.2"]).await;
+    assert_never_without(&hub);
+}
+
+#[tokio::test]
+async fn an_installation_that_moves_to_a_set_that_cannot_be_read_keeps_its_release() {
+    let hub = Hub::fake().await;
+    hub.payloads.break_image("r.example.com/ocp:4.18.2");
+    hub.set("s1", "r.example.com/ocp:4.18.1").await;
+    hub.set("s2", "r.example.com/ocp:4.18.2").await;
+    hub.install("one", "s1").await;
+    let operator = hub.operate("a");
+    hub.lists(&["4.18.1"]).await;
+    hub.install("one", "s2").await;
+    let message = "s2: the registry is away; 4.18.1 stays listed meanwhile";
+    assert_eq!(hub.says("Degraded", "ReleasesFailed").await, message);
+    assert_eq!(hub.status().await["kept"][0]["installations"], json!(["images/one"]));
+    operator.stop().await;
+
+    // The next process knows it, too.
+    let _operator = hub.operate("b");
+    hub.payloads.break_image("r.example.com/ocp:4.17.1");
+    hub.set("other", "r.example.com/ocp:4.17.1").await;
+    hub.install("two", "other").await;
+    crate::hub::eventually("it has looked", async || {
+        let (_, _, said) = hub.condition("Degraded").await.unwrap();
+        said == format!("other: the registry is away; {message}")
+    })
+    .await;
+    hub.lists(&["4.18.1"]).await;
+    hub.payloads.mend_image("r.example.com/ocp:4.18.2");
+    hub.lists(&["4.18.2"]).await;
+    assert_never_without(&hub);
+    crate::hub::eventually("nothing is kept", async || hub.status().await.get("kept").is_none()).await;
+}
+
+#[tokio::test]
+async fn an_installation_that_moves_while_no_operator_runs_keeps_its_release() {
+    let hub = Hub::fake().await;
+    hub.set("s1", "r.example.com/ocp:4.18.1-multi").await;
+    hub.install("one", "s1").await;
+    let operator = hub.operate("a");
+    hub.lists(&["4.18.1"]).await;
+    hub.says("Ready", "Written").await;
+    operator.stop().await;
+    // The set is yet to be mirrored; another one comes, so that the operator has something to write.
+    hub.install("one", "s2").await;
+    hub.set("s3", "r.example.com/ocp:4.17.1").await;
+    hub.install("three", "s3").await;
+    let before = hub.get("ConfigMap", FEED_NAME).await.unwrap();
+    let _operator = hub.operate("b");
+    hub.lists(&["4.18.1", "4.17.1"]).await;
+    let after = hub.get("ConfigMap", FEED_NAME).await.unwrap();
+    let first = |config: &Value| {
+        let list: Vec<Value> =
+            serde_json::from_str(config["data"][RELEASE_IMAGES].as_str().unwrap()).unwrap();
+        list[0].clone()
+    };
+    assert_eq!(first(&before), first(&after), "for no more architectures than before");
+    hub.set("s2", "r.example.com/ocp:4.18.2").await;
+    hub.lists(&["4.18.2", "4.17.1"]).await;
     assert_never_without(&hub);
 }
 

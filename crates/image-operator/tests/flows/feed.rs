@@ -1,6 +1,6 @@
 //! What is seen becomes what is written.
 
-use image_operator::feed::{DOCKER_CONFIG, FEED_NAME};
+use feed_format::{FEED_NAME, PULL_SECRET};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -45,7 +45,7 @@ async fn the_feed_follows_the_sets() {
             status["releases"] == json!([{
                 "name": "s1", "pullspec": "r.example.com/ocp:4.18.8", "version": "4.18.8", "arches": ["x86_64"],
                 "osBuilds": {"x86_64": "418.94.20254.18.8"}, "state": "Listed",
-                "message": "an AgentClusterInstall refers to it",
+                "message": "an AgentClusterInstall refers to it", "installations": ["images/one"],
             }]) && status["listed"] == 1 && status["observedGeneration"] == 1
         })
         .await;
@@ -146,6 +146,30 @@ async fn the_policy_is_followed_when_it_changes() {
 }
 
 #[tokio::test]
+async fn a_policy_by_other_labels_and_annotations_finds_sets_that_were_there_before() {
+    fake_and_real(async |hub| {
+        hub.configure(json!({})).await;
+        for (name, version, annotations) in
+            [("s1", "4.18.1", json!({"owner": "me"})), ("s2", "4.18.2", json!({"owner": "them"}))]
+        {
+            hub.apply(json!({
+                "apiVersion": "hive.openshift.io/v1", "kind": "ClusterImageSet",
+                "metadata": {"name": name, "labels": {"channel": "fast", "site": name}, "annotations": annotations},
+                "spec": {"releaseImage": format!("r.example.com/ocp:{version}")},
+            }))
+            .await;
+        }
+        let _operator = hub.operate("a");
+        hub.lists(&[]).await;
+        hub.configure(json!({"policy": {"include": {"matchAnnotations": {"owner": "me"}}}})).await;
+        hub.lists(&["4.18.1"]).await;
+        hub.configure(json!({"policy": {"include": {"matchLabels": {"site": "s2"}}}})).await;
+        hub.lists(&["4.18.2"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_empty_list_of_architectures_changes_nothing() {
     let hub = Hub::fake().await;
     hub.set("s1", "r.example.com/ocp:4.18.1").await;
@@ -177,7 +201,7 @@ async fn what_others_change_is_put_right() {
         hub.delete("Secret", FEED_NAME).await;
         hub.delete("ConfigMap", FEED_NAME).await;
         hub.lists(&["4.18.1"]).await;
-        assert!(hub.get("Secret", FEED_NAME).await.unwrap()["data"][DOCKER_CONFIG].is_string());
+        assert!(hub.get("Secret", FEED_NAME).await.unwrap()["data"][PULL_SECRET].is_string());
     })
     .await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use image_operator::feed::{FEED_NAME, RELEASE_IMAGES};
+use feed_format::{FEED_NAME, RELEASE_IMAGES};
 use image_operator::{Operator, Settings};
 use kube::Client;
 use kube::api::DeleteParams;

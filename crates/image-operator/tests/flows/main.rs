@@ -6,6 +6,7 @@ mod changes;
 mod cluster;
 mod election;
 mod feed;
+mod followed;
 mod hub;
 mod payloads;
 mod registry;

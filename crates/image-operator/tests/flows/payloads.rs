@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use coreos_names::{Arch, OpenshiftVersion};
-use image_operator::feed::Access;
+use feed_format::Access;
 use image_operator::payloads::{PayloadReader, Payloads, Unread};
 use image_operator::select::Facts;
 use release_payload::Reference;
-use secrecy::ExposeSecret;
 
 /// `r.example.com/ocp:4.18.1` is release 4.18.1 for x86_64, `…:4.18.1-multi` for all architectures.
 #[derive(Debug, Default)]
@@ -46,7 +45,7 @@ impl TagPayloads {
 
 impl Payloads for TagPayloads {
     fn reader(&self, access: &Access) -> Result<Arc<dyn PayloadReader>, String> {
-        let secret = access.pull_secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+        let secret = access.pull_secret.as_ref().map(|secret| secret.expose().to_owned());
         Ok(Arc::new(Reader { state: Arc::clone(&self.0), secret: secret.unwrap_or_default() }))
     }
 }

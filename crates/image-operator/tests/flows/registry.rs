@@ -7,7 +7,9 @@ use image_operator::Operator;
 use image_operator::payloads::RegistryPayloads;
 use kube::Client;
 use oci_registry::Config;
+use release_signature::{Keyring, SignaturePolicy};
 use serde_json::json;
+use test_support::gpg::{Gpg, statement};
 use test_support::payload::{Content, ReleaseBuilder};
 use test_support::registry::TokenRegistry;
 
@@ -38,7 +40,7 @@ async fn versions_and_architectures_are_read_from_the_release_itself() {
     }
 
     let client = Client::try_from(hub.cluster.config.clone()).unwrap();
-    let payloads = Arc::new(RegistryPayloads::new(Config::default()));
+    let payloads = Arc::new(RegistryPayloads::new(Config::default(), None));
     let operator = Operator::new(client, settings("a"), payloads, prometheus::Registry::new()).unwrap();
     let _running = tokio::spawn(async move { operator.run(std::future::pending()).await });
 
@@ -73,4 +75,43 @@ async fn versions_and_architectures_are_read_from_the_release_itself() {
     assert_eq!(release("a")["arches"], json!(["x86_64", "arm64"]));
     assert_eq!(release("a")["osBuilds"]["arm64"], "418.94.202501010000-0");
     assert_eq!(release("b")["arches"], json!(["s390x"]));
+}
+
+#[tokio::test]
+async fn where_keys_are_given_only_releases_that_they_have_signed_are_listed() {
+    const REPOSITORY: &str = "ocp/release";
+    let hub = Hub::fake().await;
+    hub.configure(json!({"policy": {"architectures": ["x86_64"]}})).await;
+    let registry = TokenRegistry::builder().anonymous().tls().start().await;
+    let (gpg, store) = (Gpg::new(), tempfile::tempdir().unwrap());
+    let key = gpg.key("Publisher", "ed25519");
+    for (set, version, is_signed) in [("signed", "4.18.52", true), ("unsigned", "4.18.53", false)] {
+        let release = ReleaseBuilder::new(version, "418.94.202501010000-0")
+            .iso(Arch::X86_64, Content::from_bytes(b"no ISO".to_vec()));
+        let image = release.build().unwrap().image;
+        registry.publish(REPOSITORY, set, &image);
+        if is_signed {
+            let digest = image.digest();
+            let directory = store.path().join(digest.replace(':', "="));
+            std::fs::create_dir(&directory).unwrap();
+            let signature = gpg.sign(&[&key], &statement(&digest));
+            std::fs::write(directory.join("signature-1"), signature).unwrap();
+        }
+        hub.set(set, &format!("{}/{REPOSITORY}:{set}", registry.address())).await;
+        hub.install(set, set).await;
+    }
+    let policy = SignaturePolicy::new(release_signature::Config {
+        keyrings: vec![Keyring::read("publisher.gpg", &gpg.export(&[&key])).unwrap()],
+        stores: vec![store.path().to_str().unwrap().parse().unwrap()],
+        trusted_ca_pem: None,
+        user_agent: "test".to_owned(),
+    });
+    let config = Config { trusted_ca_pem: Some(registry.ca_pem().as_bytes().to_vec()), ..Config::default() };
+    let client = Client::try_from(hub.cluster.config.clone()).unwrap();
+    let payloads = Arc::new(RegistryPayloads::new(config, Some(policy.unwrap())));
+    let operator = Operator::new(client, settings("a"), payloads, prometheus::Registry::new()).unwrap();
+    let _running = tokio::spawn(async move { operator.run(std::future::pending()).await });
+    hub.lists(&["4.18.52"]).await;
+    let message = hub.says("Degraded", "ReleasesFailed").await;
+    assert!(message.starts_with("unsigned: ") && message.contains("sign"), "{message}");
 }

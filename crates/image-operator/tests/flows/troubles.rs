@@ -1,6 +1,6 @@
 //! Requests that fail half-way.
 
-use image_operator::feed::FEED_NAME;
+use feed_format::FEED_NAME;
 use test_support::kubernetes::{Matching, Trouble};
 
 use crate::hub::{Hub, NAMESPACE};

@@ -1,6 +1,6 @@
 //! Kinds that are missing or forbidden, watches that break or lag, restarts.
 
-use image_operator::feed::FEED_NAME;
+use feed_format::FEED_NAME;
 use serde_json::json;
 use test_support::kubernetes::{Matching, Trouble};
 

@@ -36,6 +36,11 @@ impl Faults {
         self.0.lock().unwrap().push((matching, trouble, times));
     }
 
+    /// In one step, so that no request slips through in between.
+    pub(super) fn replace(&self, matching: Matching, trouble: Trouble, times: usize) {
+        *self.0.lock().unwrap() = vec![(matching, trouble, times)];
+    }
+
     pub(super) fn clear(&self) {
         self.0.lock().unwrap().clear();
     }

@@ -32,6 +32,8 @@ struct State {
     /// Changes up to this version are forgotten.
     compacted: u64,
     held: bool,
+    /// How often all watches were ended.
+    interruptions: u64,
     watches: BTreeMap<String, usize>,
 }
 
@@ -58,7 +60,7 @@ pub(super) enum Next {
     Changes(Vec<Change>, u64),
     Held,
     Gone(u64),
-    /// The kind is gone.
+    /// The kind is gone, or the connection is.
     End,
 }
 
@@ -94,6 +96,7 @@ impl Default for Store {
             history: VecDeque::new(),
             compacted: 0,
             held: false,
+            interruptions: 0,
             watches: BTreeMap::new(),
         };
         let store = Self { state: Mutex::new(state), news: watch::Sender::new(()) };
@@ -332,9 +335,19 @@ impl Store {
         self.tell();
     }
 
-    pub(super) fn next(&self, kind: &Kind, selection: &Selection, after: u64) -> Next {
+    pub(super) fn interrupt(&self) {
+        self.lock().interruptions += 1;
+        self.tell();
+    }
+
+    pub(super) fn interruptions(&self) -> u64 {
+        self.lock().interruptions
+    }
+
+    /// What a watch that began after so many interruptions is told of what came after a version.
+    pub(super) fn next(&self, kind: &Kind, selection: &Selection, after: u64, interruptions: u64) -> Next {
         let state = self.lock();
-        if !state.kinds.contains(kind) {
+        if !state.kinds.contains(kind) || state.interruptions != interruptions {
             return Next::End;
         }
         if after < state.compacted {

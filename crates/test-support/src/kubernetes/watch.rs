@@ -31,6 +31,8 @@ struct Watch {
     told: u64,
     bookmarks: bool,
     until: Instant,
+    /// How many interruptions there were when it began.
+    interruptions: u64,
     ended: bool,
 }
 
@@ -55,6 +57,7 @@ pub(super) fn watch(service: &Arc<Service>, kind: Kind, selection: Selection, qu
         told: after,
         bookmarks: query.get("allowWatchBookmarks").is_some_and(|allow| allow == "true"),
         until: Instant::now() + Duration::from_secs(seconds),
+        interruptions: service.store.interruptions(),
         ended: false,
     };
     let lines = stream::unfold(watch, |mut watch| async move {
@@ -72,7 +75,7 @@ impl Watch {
                 return None;
             }
             self.news.borrow_and_update();
-            match self.service.store.next(&self.kind, &self.selection, self.after) {
+            match self.service.store.next(&self.kind, &self.selection, self.after, self.interruptions) {
                 Next::End => return None,
                 Next::Gone(version) => {
                     self.ended = true;
