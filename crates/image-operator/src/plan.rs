@@ -6,8 +6,8 @@ use coreos_names::WithCauses;
 use feed_format::{FEED_NAME, SecretText};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use oci_registry::Config;
-use release_payload::Reference;
 use release_payload::release_images::Architectures;
+use release_payload::{OsImageEntry, Reference};
 use serde_json::{Value, json};
 
 use crate::crd::{CoreosImageServiceSpec, DeploymentRef, NAME, ReleaseState};
@@ -236,15 +236,16 @@ fn os_images(desired: &Desired, known: &BTreeMap<Reference, Known>) -> Vec<Value
     for release in &desired.releases {
         let Architectures::Listed(arches) = &release.architectures else { continue };
         let facts = known.get(&release.pullspec).and_then(|known| known.facts.as_ref());
-        for arch in arches {
-            let Some(build) = facts.and_then(|facts| facts.os_builds.get(arch)) else { continue };
-            if named.insert((release.version.to_string(), *arch)) {
-                entries.push(json!({
-                    "openshiftVersion": release.version.to_string(),
-                    "cpuArchitecture": arch.name(),
-                    "version": build.as_str(),
-                    "url": format!("release-image://{}", release.pullspec),
-                }));
+        for &arch in arches {
+            let Some(build) = facts.and_then(|facts| facts.os_builds.get(&arch)) else { continue };
+            if named.insert((release.version.to_string(), arch)) {
+                let entry = OsImageEntry {
+                    openshift_version: release.version.clone(),
+                    arch,
+                    os_build: build.clone(),
+                    release: release.pullspec.clone(),
+                };
+                entries.push(json!(entry.of_agent_service_config()));
             }
         }
     }
