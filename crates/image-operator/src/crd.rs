@@ -209,7 +209,7 @@ pub struct ReleaseStatus {
     /// What became of it.
     pub state: ReleaseState,
     /// Why.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// The AgentClusterInstalls that it is listed for, each as `namespace/name`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

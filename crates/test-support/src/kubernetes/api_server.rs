@@ -51,7 +51,7 @@ impl ApiServer {
                 .arg(format!("--initial-cluster=default={peer_url}"))
                 .arg("--unsafe-no-fsync"),
         );
-        let key = service_account_key(&path);
+        let (public_key, private_key) = service_account_keys(&path);
         let tokens = path.join("tokens.csv");
         std::fs::write(&tokens, format!("{},tests,tests,system:masters\n", server.token)).unwrap();
         server.spawn(
@@ -65,8 +65,8 @@ impl ApiServer {
                 .arg("--disable-admission-plugins=ServiceAccount")
                 .arg("--service-cluster-ip-range=10.0.0.0/24")
                 .arg("--service-account-issuer=https://localhost")
-                .arg(format!("--service-account-key-file={}", key.display()))
-                .arg(format!("--service-account-signing-key-file={}", key.display())),
+                .arg(format!("--service-account-key-file={}", public_key.display()))
+                .arg(format!("--service-account-signing-key-file={}", private_key.display())),
         );
         Some(server)
     }
@@ -105,8 +105,12 @@ impl Drop for ApiServer {
     }
 }
 
-fn service_account_key(directory: &Path) -> PathBuf {
-    let path = directory.join("service-account.key");
-    std::fs::write(&path, rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    path
+/// A public and a private key. It does not take the public one out of the other.
+fn service_account_keys(directory: &Path) -> (PathBuf, PathBuf) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let [public_path, private_path] =
+        ["service-account.pub", "service-account.key"].map(|name| directory.join(name));
+    std::fs::write(&public_path, key.public_key_pem()).unwrap();
+    std::fs::write(&private_path, key.serialize_pem()).unwrap();
+    (public_path, private_path)
 }
